@@ -1,0 +1,1 @@
+"""twinrun: run trusted code and its replacement side by side, and learn what differs."""

@@ -1,0 +1,99 @@
+"""What one behaviour did in one run."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Final, Literal
+
+import attrs
+
+from twinrun._pickling import pack
+
+__all__ = ["NOTHING", "Nothing", "Observation"]
+
+
+class Nothing(enum.Enum):
+    """The type of `NOTHING`, which is its only member (and stays it through pickling)."""
+
+    NOTHING = "nothing"
+
+    def __repr__(self) -> str:
+        return "NOTHING"
+
+    def __bool__(self) -> Literal[False]:
+        return False
+
+
+NOTHING: Final = Nothing.NOTHING
+"""Stands where there is no value: nothing was returned, or one side has no such element."""
+
+
+@attrs.frozen(eq=False, repr=False, kw_only=True)
+class Observation:
+    """What one behaviour returned or raised, and how long it took.
+
+    `value` is `NOTHING` where nothing was returned, so that None stays a value. `exception` keeps
+    no traceback: `traceback` is its bounded text, `raised_at` the `module:function` it came from.
+    `duration_ns` is measured by the monotonic performance counter, in nanoseconds; `cpu_time` is
+    the thread's CPU time in seconds, or None where it was not measured.
+    """
+
+    name: str
+    value: Any = NOTHING
+    exception: BaseException | None = None
+    duration_ns: int
+    cpu_time: float | None = None
+    traceback: str | None = None
+    raised_at: str | None = None
+
+    @property
+    def duration(self) -> float:
+        """The wall-clock time that the behaviour took, in seconds."""
+        return self.duration_ns / 1e9
+
+    @property
+    def raised(self) -> bool:
+        """Whether the behaviour raised an exception."""
+        return self.exception is not None
+
+    def __repr__(self) -> str:
+        """Name what happened without one call into the value's own code."""
+        if self.exception is not None:
+            what = f"raised {type(self.exception).__name__}"
+        elif self.value is NOTHING:
+            what = "returned nothing"
+        else:
+            what = f"returned {type(self.value).__name__}"
+        return f"<Observation {self.name!r} {what} in {self.duration_ns / 1e6:.3f} ms>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _observation, (
+            self.name,
+            pack(self.value),
+            pack(self.exception),
+            self.duration_ns,
+            self.cpu_time,
+            self.traceback,
+            self.raised_at,
+        )
+
+
+def _observation(
+    name: str,
+    value: Any,
+    exception: Any,
+    duration_ns: int,
+    cpu_time: float | None,
+    traceback: str | None,
+    raised_at: str | None,
+) -> Observation:
+    """Rebuild an Observation from its pickle."""
+    return Observation(
+        name=name,
+        value=value,
+        exception=exception,
+        duration_ns=duration_ns,
+        cpu_time=cpu_time,
+        traceback=traceback,
+        raised_at=raised_at,
+    )

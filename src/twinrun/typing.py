@@ -1,0 +1,64 @@
+"""Names for the shapes of what users hand to twinrun and of what it hands to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeAlias
+
+from twinrun.observation import Observation
+from twinrun.result import Result
+from twinrun.tally import Tally
+
+__all__ = [
+    "AfterRun",
+    "Behaviour",
+    "Clean",
+    "CompareErrors",
+    "CompareValues",
+    "Context",
+    "Ignore",
+    "Ledger",
+    "OnFailure",
+    "Publisher",
+]
+
+Behaviour: TypeAlias = Callable[..., Any]
+CompareValues: TypeAlias = Callable[[Any, Any], Any]
+CompareErrors: TypeAlias = Callable[[BaseException, BaseException], Any]
+Ignore: TypeAlias = Callable[[Observation, Observation], Any]
+Clean: TypeAlias = Callable[[Any], Any]
+Context: TypeAlias = Mapping[str, Any] | Callable[..., Mapping[str, Any]]
+AfterRun: TypeAlias = Callable[[Result], Any]
+OnFailure: TypeAlias = Callable[[str, BaseException, str], Any]
+
+
+class Ledger(Protocol):
+    """An experiment's running account in this process, as its publishers see it."""
+
+    @property
+    def name(self) -> str:
+        """The experiment's name."""
+
+    def tally(self) -> Tally:
+        """Read the tally as it stands, from any thread."""
+
+    def drop(self, reason: str, count: int = 1) -> None:
+        """Count records that a publisher could not keep."""
+
+
+class Publisher(Protocol):
+    """Something that takes results.
+
+    `publish` is all that is needed; a plain callable of one `Result` serves too. What else a
+    publisher may have, and is called where it is there:
+
+    - `evidence_only = True`: it is handed only what is worth keeping (mismatched, ignored, timed
+      out, inconclusive), so that a matching run need not build a Result for it.
+    - `watch(ledger)`: called once in each process for each experiment that publishes here, at its
+      first run; the publisher may read the ledger's tally from then on.
+    - `flush(timeout) -> bool`: wait at most so many seconds; True only if all was delivered.
+    - `close()`: nothing comes after it.
+    """
+
+    def publish(self, result: Result) -> None:
+        """Take one result; may raise, which is counted as a failure of `publish`."""
