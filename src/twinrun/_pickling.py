@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-__all__ = ["Unpicklable", "pack"]
+__all__ = ["Packed", "Unpicklable", "pack", "type_name"]
 
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
 
@@ -36,15 +36,20 @@ class Packed:
         return _load, (self.type, self.data)
 
 
-def _type_name(value: object) -> str:
-    """The qualified name of a value's type, read past any metaclass."""
+def type_name(value: object) -> str:
+    """The name of a value's type, read past any metaclass; always a plain str."""
+    return str.__str__(type.__dict__["__name__"].__get__(type(value)))
+
+
+def _qualified_name(value: object) -> str:
+    """The name of a value's type with its module, read past any metaclass."""
     cls = type(value)
+    name = str.__str__(type.__dict__["__qualname__"].__get__(cls))
     try:
-        name = type.__dict__["__qualname__"].__get__(cls)
         module = type.__dict__["__module__"].__get__(cls)
-    except Exception:
-        return "?"
-    return f"{module}.{name}" if type(module) is str else str(name)
+    except Exception:  # a class may have lost its __module__
+        return name
+    return f"{module}.{name}" if type(module) is str else name
 
 
 def pack(value: Any) -> Any:
@@ -52,11 +57,11 @@ def pack(value: Any) -> Any:
     if type(value) in _ATOMS:
         return value
     try:
-        return Packed(_type_name(value), pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
+        return Packed(_qualified_name(value), pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a hostile __reduce__ may raise anything
-        return Unpicklable(_type_name(value), _type_name(error))
+        return Unpicklable(_qualified_name(value), _qualified_name(error))
 
 
 def _load(type_name: str, data: bytes) -> Any:
@@ -66,4 +71,4 @@ def _load(type_name: str, data: bytes) -> Any:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        return Unpicklable(type_name, _type_name(error))
+        return Unpicklable(type_name, _qualified_name(error))

@@ -17,7 +17,6 @@ SCALE: Final = 5
 """Buckets per doubling, as a power of two: 32. Two neighbours differ by a factor of 1.0219."""
 
 _STEP: Final = -(2.0**-SCALE)
-_LOWEST, _HIGHEST = -34_368, 32_767  # the indices of the smallest and the largest float
 _RELATIVE_ERROR = (2**2**-SCALE - 1) / (2**2**-SCALE + 1)
 
 
@@ -36,8 +35,8 @@ class Histogram:
 
     The layout is OpenTelemetry's exponential histogram at scale 5 and Prometheus' native histogram
     at schema 5: `counts` maps a bucket's index to how many values fell there, `zero` counts what
-    was zero. A quantile's relative error is at most 1.083 %. At most 67,136 buckets can exist;
-    one microsecond to one minute needs 827.
+    was zero. A quantile's relative error is at most 1.083 %. At most 67,137 buckets can exist;
+    one microsecond to one minute needs 828.
     """
 
     counts: Mapping[int, int] = attrs.field(factory=dict)

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 import attrs
 
-from twinrun._pickling import pack
+from twinrun._pickling import pack, type_name
 
 __all__ = ["NOTHING", "Nothing", "Observation"]
 
@@ -59,11 +59,11 @@ class Observation:
     def __repr__(self) -> str:
         """Name what happened without one call into the value's own code."""
         if self.exception is not None:
-            what = f"raised {type(self.exception).__name__}"
+            what = f"raised {type_name(self.exception)}"
         elif self.value is NOTHING:
             what = "returned nothing"
         else:
-            what = f"returned {type(self.value).__name__}"
+            what = f"returned {type_name(self.value)}"
         return f"<Observation {self.name!r} {what} in {self.duration_ns / 1e6:.3f} ms>"
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from twinrun._pickling import pack
+from twinrun._pickling import pack, type_name
 from twinrun.difference import Difference
 from twinrun.observation import Observation
 
@@ -121,10 +121,21 @@ def _result(
         id=id,
         experiment=experiment,
         started_at=started_at,
-        context=dict(context),
+        context=_mapping(context),
         order=order,
         control=control,
         candidates=candidates,
         comparisons=comparisons,
         clean=clean,
     )
+
+
+def _mapping(pairs: list[tuple[Any, Any]]) -> Mapping[Any, Any]:
+    """Rebuild a context; a loaded key that can no longer be hashed is replaced by its type."""
+    context: dict[Any, Any] = {}
+    for key, value in pairs:
+        try:
+            context[key] = value
+        except Exception:
+            context[type_name(key)] = value
+    return context

@@ -8,7 +8,7 @@ from typing import Any, Final, Self, TypeVar
 import attrs
 
 from twinrun.histogram import Histogram
-from twinrun.result import Outcome
+from twinrun.result import BASELINE, Outcome
 
 __all__ = ["CONTROL_FIRST", "CONTROL_LAST", "Tally"]
 
@@ -70,7 +70,7 @@ class Tally:
     def count(self, outcome: Outcome) -> int:
         """How often any candidate (not the baseline) was judged so."""
         return sum(
-            counts.get(outcome, 0) for name, counts in self.outcomes.items() if name != "baseline"
+            counts.get(outcome, 0) for name, counts in self.outcomes.items() if name != BASELINE
         )
 
     def __add__(self, other: Self) -> Self:
