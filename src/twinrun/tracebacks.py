@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from types import FrameType, GetSetDescriptorType, MemberDescriptorType, TracebackType
 from typing import Any, Final
 
-__all__ = ["detach", "message", "place", "text", "twin"]
+__all__ = ["detach", "message", "place", "text", "twin", "type_name"]
 
 _FRAMES: Final = 20  # of each exception: the last ones
 _CHAIN: Final = 5  # causes and contexts
@@ -20,7 +20,7 @@ _NESTED: Final = 3  # groups within groups
 _MESSAGE: Final = 2048  # characters
 _LINE: Final = 160  # characters of a line of source, a path or a name
 _BYTES: Final = 16 * 1024
-_BITS: Final = 2000  # of an int that is written out: Python refuses longer ones, settably
+_INT: Final = 1 << 2000  # ints from here on are not written out: Python may refuse to
 
 _HEAP_TYPE: Final = 1 << 9  # Py_TPFLAGS_HEAPTYPE: not one of the interpreter's own static types
 _PLAIN: Final = frozenset({type(None), bool, int, float, complex, str, bytes})
@@ -88,7 +88,7 @@ def twin(error: BaseException) -> BaseException:
     try:
         return _twin(error, {})
     except Exception:
-        return RuntimeError(f"{_name(type(error))} could not be represented")
+        return RuntimeError(f"{type_name(type(error))} could not be represented")
 
 
 def detach(error: BaseException) -> None:
@@ -102,6 +102,15 @@ def detach(error: BaseException) -> None:
         for name in ("__traceback__", "__cause__", "__context__"):
             _error[name].__set__(each, None)
         waiting.extend(_members(each))
+
+
+def type_name(cls: type) -> str:
+    """Give the name of a type as tracebacks write it, within 160 characters."""
+    name = _exact(_type["__qualname__"].__get__(cls))
+    module = _type["__module__"].__get__(cls)
+    if type(module) is not str or module in ("builtins", "__main__"):
+        return _cut(name)
+    return _cut(f"{module}.{name}")
 
 
 # The text ----------------------------------------------------------------------------------------
@@ -139,7 +148,7 @@ def _block(error: BaseException, frames: int, nested: int) -> Iterator[str]:
     """Format one exception line by line."""
     yield from _frame_lines(_error["__traceback__"].__get__(error), frames)
     said = message(error)
-    yield f"{_name(type(error))}: {said}" if said else _name(type(error))
+    yield f"{type_name(type(error))}: {said}" if said else type_name(type(error))
     yield from _notes(error)
     members = _members(error)
     if not nested:
@@ -232,13 +241,18 @@ def _is_short(value: Any) -> bool:
         return len(value) <= 16 * _MESSAGE
     if kind is tuple:  # a SyntaxError's place
         return len(value) <= 10 and all(type(v) is not tuple and _is_short(v) for v in value)
-    return kind in _PLAIN and not (kind is int and value.bit_length() > _BITS)
+    return _is_plain(value, kind)
+
+
+def _is_plain(value: Any, kind: type) -> bool:
+    """Whether a value is plain; a type with a metaclass, which may define `__hash__`, never is."""
+    return type(kind) is type and kind in _PLAIN and (kind is not int or -_INT < value < _INT)
 
 
 def _shown(value: Any, depth: int) -> str:
     """Write plain values and the built-in containers of them as Python does, others by type."""
     kind = type(value)
-    if kind in _PLAIN and not (kind is int and value.bit_length() > _BITS):
+    if _is_plain(value, kind):
         return repr(value[:_MESSAGE] if kind is str or kind is bytes else value)
     if depth and (kind is list or kind is tuple):
         inside = ", ".join(_shown(item, depth - 1) for item in value[:10])
@@ -246,7 +260,7 @@ def _shown(value: Any, depth: int) -> str:
     if depth and kind is dict and len(value) <= 10:
         pairs = [(_shown(k, 0), _shown(v, depth - 1)) for k, v in value.items()]
         return "{" + ", ".join(f"{key}: {item}" for key, item in pairs) + "}"
-    return f"<{_name(kind)}>"
+    return f"<{type_name(kind)}>"
 
 
 # The twin ----------------------------------------------------------------------------------------
@@ -261,7 +275,7 @@ def _twin(error: BaseException, made: dict[int, BaseException]) -> BaseException
     if issubclass(cls, BaseExceptionGroup):
         members = [_twin(member, made) for member in _members(error)]
         said = _exact(_group["message"].__get__(error))
-        other = _group["__new__"](cls, said, members)
+        other: BaseException = _group["__new__"](cls, said, members)
     else:
         other = maker.__new__(cls)
         made[id(error)] = other
@@ -324,15 +338,6 @@ def _mro(cls: type) -> tuple[type, ...]:
 
 def _is_heap(cls: type) -> bool:
     return bool(_type["__flags__"].__get__(cls) & _HEAP_TYPE)
-
-
-def _name(cls: type) -> str:
-    """The name of a type as tracebacks write it."""
-    name = _exact(_type["__qualname__"].__get__(cls))
-    module = _type["__module__"].__get__(cls)
-    if type(module) is not str or module in ("builtins", "__main__"):
-        return _cut(name)
-    return _cut(f"{module}.{name}")
 
 
 def _module(frame: FrameType) -> str | None:
