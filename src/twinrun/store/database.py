@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
-from collections.abc import Sequence
-from typing import Self
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, Self
 
-from sqlalchemy.engine import Engine
+from sqlalchemy import Row, create_engine, event, insert, inspect, select, update
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import NullPool, Pool
 
 from twinrun.errors import ConfigurationError
+from twinrun.store import schema
 from twinrun.store.records import (
     Exemplar,
     ExperimentRecord,
     GroupRecord,
     Mismatch,
     TallyIncrement,
+    storable_text,
 )
+from twinrun.store.writing import add_records, moment
 from twinrun.tally import Tally
 
 __all__ = ["Store", "StoreNotFoundError", "StoreVersionError"]
+
+_BUSY_TIMEOUT: Final = 5.0
+_PRAGMAS: Final = (
+    "PRAGMA synchronous = NORMAL",
+    "PRAGMA wal_autocheckpoint = 128",
+    "PRAGMA journal_size_limit = 4194304",
+)
+
+_inherited: list[Pool] = []
+"""Pools of a parent process: SQLite forbids even closing a connection across a fork."""
 
 
 class StoreNotFoundError(ConfigurationError, LookupError):
@@ -30,45 +49,280 @@ class StoreVersionError(ConfigurationError):
 
 
 class Store:
-    """Experiments, their tallies, mismatch groups and exemplars in one database."""
+    """Experiments, their tallies, mismatch groups and exemplars in one database.
+
+    It takes the path of an SQLite file, a URL such as `sqlite:///twinrun.db`, or a SQLAlchemy
+    Engine, whose owner keeps it. Nothing is opened before the first use; any thread may use it.
+    With `create=False` it reads what is there and makes nothing.
+
+    Raises:
+        ConfigurationError: the URL can't be read, or is not one of a database that is served.
+        StoreNotFoundError: `create=False`, and there is no such file. (At first use: it is empty.)
+    """
 
     def __init__(
         self, url_or_engine: str | os.PathLike[str] | Engine, *, create: bool = True
     ) -> None:
-        raise NotImplementedError
+        self._given = url_or_engine if isinstance(url_or_engine, Engine) else None
+        self._url = _url(url_or_engine)
+        self._create = create
+        self._engine: Engine | None = None
+        self._pid = 0
+        self._ready = False
+        if not create and self._path is not None and not os.path.isfile(self._path):
+            raise StoreNotFoundError(f"there is no store at {self}")
+
+    def __str__(self) -> str:
+        return self._url.render_as_string(hide_password=True)
 
     def write(
         self, tallies: Sequence[TallyIncrement] = (), mismatches: Sequence[Mismatch] = ()
     ) -> None:
-        """Add all of it in one transaction, or nothing of it."""
-        raise NotImplementedError
+        """Add all of it in one transaction, or nothing of it.
+
+        A mismatch of which an exemplar is kept already is not counted again.
+
+        Raises:
+            StoreVersionError: the store was made by a newer twinrun.
+            OSError, sqlalchemy.exc.DBAPIError: the database can't be opened or written.
+        """
+        if not tallies and not mismatches:
+            return
+        with self._writing() as connection:
+            add_records(connection, tallies, mismatches)
 
     def experiments(self) -> list[ExperimentRecord]:
         """Give the experiments by name."""
-        raise NotImplementedError
+        table = schema.experiments
+        with self._reading() as connection:
+            return [
+                ExperimentRecord(
+                    name=row.name,
+                    first_seen=moment(row.first_seen),
+                    last_seen=moment(row.last_seen),
+                )
+                for row in connection.execute(select(table).order_by(table.c.name))
+            ]
 
     def tally(self, name: str) -> Tally:
-        """Add up an experiment's tallies over all minutes and processes."""
-        raise NotImplementedError
+        """Add up an experiment's tallies over all minutes and processes; empty if unknown."""
+        query = (
+            select(schema.tallies.c.tally)
+            .join(schema.experiments)
+            .where(schema.experiments.c.name == storable_text(name))
+        )
+        with self._reading() as connection:
+            tallies = (Tally.from_dict(json.loads(text)) for text in connection.scalars(query))
+            return sum(tallies, start=Tally())
 
     def groups(self, name: str) -> list[GroupRecord]:
         """Give an experiment's groups, the largest first."""
-        raise NotImplementedError
+        return self._groups(schema.experiments.c.name == storable_text(name))
 
     def find_groups(self, prefix: str) -> list[GroupRecord]:
         """Give the groups whose fingerprint starts so, the largest first."""
-        raise NotImplementedError
+        fingerprint = schema.mismatch_groups.c.fingerprint
+        return self._groups(fingerprint.startswith(storable_text(prefix), autoescape=True))
+
+    def _groups(self, condition: Any) -> list[GroupRecord]:
+        table = schema.mismatch_groups
+        query = (
+            select(table, schema.experiments.c.name.label("experiment"))
+            .join(schema.experiments)
+            .where(condition)
+            .order_by(table.c.count.desc(), table.c.last_seen.desc(), table.c.id)
+        )
+        with self._reading() as connection:
+            return [_group_record(row) for row in connection.execute(query)]
 
     def exemplars(self, fingerprint: str) -> list[Exemplar]:
         """Give the kept members of a group in the order in which they came."""
-        raise NotImplementedError
+        query = (
+            select(schema.exemplars, schema.mismatch_groups.c.fingerprint)
+            .join(schema.mismatch_groups)
+            .where(schema.mismatch_groups.c.fingerprint == storable_text(fingerprint))
+            .order_by(schema.exemplars.c.sequence)
+        )
+        with self._reading() as connection:
+            return [_exemplar(row) for row in connection.execute(query)]
 
     def close(self) -> None:
         """Let go of the database; a later call opens it again."""
-        raise NotImplementedError
+        if self._engine is not None and self._given is None:
+            self._engine.dispose(close=self._pid == os.getpid())
+        self._engine = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def _path(self) -> str | None:
+        """The database's file, None where SQLite takes a URI of its own."""
+        path = self._url.database
+        return None if path is None or path.startswith("file:") else path
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with self._prepared().connect() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        try:
+            with self._prepared().begin() as connection:
+                _lock(connection)
+                yield connection
+        except BaseException:
+            self._ready = False  # the file may have been taken away: look again next time
+            raise
+
+    def _prepared(self) -> Engine:
+        """Give the engine of this process, its database in place and of this version."""
+        if self._engine is None or self._pid != os.getpid():
+            self._engine, self._pid, self._ready = self._open(), os.getpid(), False
+        if not self._ready:
+            self._prepare(self._engine)
+            self._ready = True
+        return self._engine
+
+    def _open(self) -> Engine:
+        if self._given is None:
+            return _sqlite_engine(self._url)
+        if self._pid:  # an engine that came through a fork
+            _inherited.append(self._given.pool)
+            self._given.dispose(close=False)
+        return self._given
+
+    def _prepare(self, engine: Engine) -> None:
+        """Make the tables, or bring an older store forward; whoever comes first does it."""
+        if self._create and self._path is not None:
+            _create_private(self._path)
+        try:
+            with engine.connect() as connection:
+                version = self._version(connection)
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_NOTADB:
+                raise
+            raise StoreNotFoundError(f"{self} is no SQLite database") from error
+        if version == 0 and not self._create:
+            raise StoreNotFoundError(f"{self} holds no twinrun store")
+        if version < _newest():
+            with engine.begin() as connection:
+                _lock(connection)
+                _migrate(connection, self._version(connection))
+
+    def _version(self, connection: Connection) -> int:
+        """Read the store's version, 0 where there is no store yet."""
+        if not inspect(connection).has_table(schema.schema_version.name):
+            return 0
+        version = connection.scalar(select(schema.schema_version.c.version)) or 0
+        if version > _newest():
+            raise StoreVersionError(
+                f"the store {self} has version {version}, made by a newer twinrun; "
+                f"this one reads up to version {_newest()}: upgrade twinrun"
+            )
+        return version
+
+
+def _url(url_or_engine: str | os.PathLike[str] | Engine) -> URL:
+    """Read what the user gave; never repeat it in an error, it may hold a password."""
+    if isinstance(url_or_engine, Engine):
+        url = url_or_engine.url
+    elif isinstance(url_or_engine, str) and "://" in url_or_engine:
+        try:
+            url = make_url(url_or_engine)
+        except (ArgumentError, ValueError):
+            raise ConfigurationError(
+                "the store's URL can't be read; accepted are a path or sqlite:///path"
+            ) from None
+    else:
+        url = URL.create("sqlite", database=os.fspath(url_or_engine))
+    if url.get_backend_name() != "sqlite":
+        raise ConfigurationError(
+            f"a store is an SQLite file (a path or sqlite:///path), not {url.drivername!r}"
+        )
+    if not isinstance(url_or_engine, Engine) and url.database in (None, "", ":memory:"):
+        raise ConfigurationError("a store in memory can't be shared by threads: name a file")
+    return url
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    """Make an engine that holds a connection only while it works, so that forks find none."""
+    engine = create_engine(
+        url,
+        poolclass=NullPool,
+        connect_args={"timeout": _BUSY_TIMEOUT, "check_same_thread": False},
+    )
+    event.listen(engine, "connect", _set_up_connection)
+    return engine
+
+
+def _set_up_connection(connection: Any, _record: object) -> None:
+    # SQLite does not wait for a lock here; who holds it may be setting the very same mode.
+    with contextlib.suppress(sqlite3.OperationalError):
+        connection.execute("PRAGMA journal_mode = WAL").close()
+    for pragma in _PRAGMAS:
+        connection.execute(pragma).close()
+
+
+def _create_private(path: str) -> None:
+    """Make the file for its owner's eyes only; SQLite gives its journals the same mode."""
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
+def _lock(connection: Connection) -> None:
+    """Become the only writer until the transaction ends: what is read now stays true."""
+    driver: Any = connection.connection.dbapi_connection
+    if not driver.in_transaction:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _newest() -> int:
+    """Give the version that this twinrun makes."""
+    return 1 + len(schema.MIGRATIONS)
+
+
+def _migrate(connection: Connection, version: int) -> None:
+    if version == 0:
+        schema.metadata.create_all(connection)
+        connection.execute(insert(schema.schema_version).values(version=_newest()))
+        return
+    for step in schema.MIGRATIONS[version - 1 :]:
+        step(connection)
+    connection.execute(update(schema.schema_version).values(version=_newest()))
+
+
+def _group_record(row: Row[Any]) -> GroupRecord:
+    values = row._mapping
+    return GroupRecord(
+        experiment=values["experiment"],
+        fingerprint=values["fingerprint"],
+        candidate=values["candidate"],
+        outcome=values["outcome"],
+        reason=values["reason"],
+        kinds=tuple(json.loads(values["kinds"])),
+        paths=tuple(json.loads(values["paths"])),
+        control_exception=values["control_exception"],
+        candidate_exception=values["candidate_exception"],
+        count=values["count"],  # `row.count` is the method of a tuple
+        first_seen=moment(values["first_seen"]),
+        last_seen=moment(values["last_seen"]),
+        state=values["state"],
+    )
+
+
+def _exemplar(row: Row[Any]) -> Exemplar:
+    return Exemplar(
+        fingerprint=row.fingerprint,
+        result_id=row.result_id,
+        sequence=row.sequence,
+        payload=json.loads(row.payload),
+        host=row.host,
+        pid=row.pid,
+        release=row.release,
+        recorded_at=moment(row.recorded_at),
+    )

@@ -101,9 +101,5 @@ exemplars = Table(
 )
 
 
-def _create(connection: Connection) -> None:
-    metadata.create_all(connection)
-
-
-MIGRATIONS: Final[Sequence[Callable[[Connection], None]]] = (_create,)
-"""Step n (from 0) makes a store of version n one of version n + 1. What was released stays."""
+MIGRATIONS: Final[Sequence[Callable[[Connection], None]]] = ()
+"""Step n (from 0) makes a store of version n + 1 one of version n + 2; a new store needs none."""
