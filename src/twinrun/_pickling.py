@@ -41,7 +41,7 @@ def type_name(value: object) -> str:
     return str.__str__(type.__dict__["__name__"].__get__(type(value)))
 
 
-def _qualified_name(value: object) -> str:
+def _type_name(value: object) -> str:
     """The name of a value's type with its module, read past any metaclass."""
     cls = type(value)
     name = str.__str__(type.__dict__["__qualname__"].__get__(cls))
@@ -57,11 +57,11 @@ def pack(value: Any) -> Any:
     if type(value) in _ATOMS:
         return value
     try:
-        return Packed(_qualified_name(value), pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
+        return Packed(_type_name(value), pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a hostile __reduce__ may raise anything
-        return Unpicklable(_qualified_name(value), _qualified_name(error))
+        return Unpicklable(_type_name(value), _type_name(error))
 
 
 def _load(type_name: str, data: bytes) -> Any:
@@ -71,4 +71,4 @@ def _load(type_name: str, data: bytes) -> Any:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        return Unpicklable(type_name, _qualified_name(error))
+        return Unpicklable(type_name, _type_name(error))
