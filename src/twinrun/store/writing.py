@@ -26,7 +26,7 @@ RESERVOIR: Final = 10
 PAYLOAD_LIMIT: Final = 64 * 1024
 """So many bytes an exemplar's payload may have; a larger one is kept without its values."""
 
-_TOO_LARGE: Final = {"$omitted": "too large"}
+_TOO_LARGE: Final = {"$cut": "size"}
 _DIFFERENCES_KEPT: Final = 50
 _AT_ONCE: Final = 1000  # SQLite takes at most 32,766 bound values in one statement
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
