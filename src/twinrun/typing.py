@@ -20,6 +20,7 @@ __all__ = [
     "Ledger",
     "OnFailure",
     "Publisher",
+    "PublisherLike",
 ]
 
 Behaviour: TypeAlias = Callable[..., Any]
@@ -62,3 +63,7 @@ class Publisher(Protocol):
 
     def publish(self, result: Result) -> None:
         """Take one result; may raise, which is counted as a failure of `publish`."""
+
+
+PublisherLike: TypeAlias = Publisher | Callable[[Result], Any]
+"""What serves as a publisher: a plain callable too."""

@@ -1,0 +1,269 @@
+"""The running account of an experiment in this process: what every run came to."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from itertools import count
+from typing import Any, Final
+
+from twinrun._forks import after_fork_in_child
+from twinrun.histogram import Histogram
+from twinrun.result import Outcome
+from twinrun.samplers import Coin, Dice
+from twinrun.tally import CONTROL_FIRST, CONTROL_LAST, Tally
+
+__all__ = [
+    "BATCH",
+    "Account",
+    "Pairs",
+    "Ticker",
+    "account_of",
+    "accounts",
+    "dice",
+    "restart_all",
+    "tallies",
+]
+
+BATCH: Final = 256
+"""How many runs are gathered before they are folded into the histograms."""
+
+_SECONDS = 1e-9
+
+dice: Final = Dice()
+"""The random generator of every experiment in this process."""
+
+
+class Ticker:
+    """A counter that any thread steps by `next(ticker.ticks)`, one atomic call; none is lost."""
+
+    __slots__ = ("_taken", "ticks")
+
+    def __init__(self) -> None:
+        self.ticks = count()
+        self._taken = 0
+
+    def take(self) -> int:
+        """Count the steps since the last time; only one thread may take at a time."""
+        position = next(self.ticks)  # a step of our own, which is left out of the next count
+        steps = position - self._taken
+        self._taken = position + 1
+        return steps
+
+
+class Pairs:
+    """Durations of matched runs of one candidate, gathered as (control, candidate) in ns."""
+
+    __slots__ = ("candidate", "control", "control_first", "control_last")
+
+    def __init__(self, control: str, candidate: str) -> None:
+        self.control = control
+        self.candidate = candidate
+        self.control_first: deque[tuple[int, int]] = deque()
+        self.control_last: deque[tuple[int, int]] = deque()
+
+
+class _Buckets:
+    """A histogram while it is being counted."""
+
+    __slots__ = ("counts", "zero")
+
+    def __init__(self) -> None:
+        self.counts: Counter[int] = Counter()
+        self.zero = 0
+
+    def add(self, values: list[float]) -> None:
+        new = Histogram.of(values)
+        self.counts.update(new.counts)
+        self.zero += new.zero
+
+    def histogram(self) -> Histogram:
+        return Histogram(dict(self.counts), self.zero)
+
+
+class Account:
+    """Counts and latencies of all experiments of one name, in this process.
+
+    Runs append to buffers, which costs them one atomic step; the buffers are folded into the
+    totals by whichever run fills a batch, and by every reader. It is a `Ledger` to publishers.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._pairs: dict[tuple[str, str], Pairs] = {}
+        self._events: deque[tuple[Any, ...]] = deque()
+        self._tickers: dict[str, Ticker] = {}
+        self._coins: dict[float, Coin] = {}
+        self.after_fork()
+        after_fork_in_child(self)
+
+    def after_fork(self) -> None:
+        """Start from nothing: what the parent has counted, the parent reports."""
+        self.limit = 1  # so that the first run is folded at once, and publishers hear of it
+        self.publishers: list[Any] = []  # those that have been told of this account
+        self._lock = threading.Lock()
+        for pairs in self._pairs.values():
+            pairs.control_first.clear()
+            pairs.control_last.clear()
+        self._events.clear()
+        for ticker in self._tickers.values():
+            ticker.take()
+        self._latest = Tally()
+        self._experiments = 0
+        self._outcomes: dict[str, Counter[Outcome]] = {}
+        self._counts: dict[str, Counter[str]] = {
+            "error": Counter(),
+            "skip": Counter(),
+            "failure": Counter(),
+            "drop": Counter(),
+        }
+        self._durations: dict[str, _Buckets] = {}
+        self._ratios: dict[str, dict[str, _Buckets]] = {}
+
+    def pairs(self, control: str, candidate: str) -> Pairs:
+        """Give the buffer for matched runs of this candidate against this control."""
+        return self._pairs.setdefault((control, candidate), Pairs(control, candidate))
+
+    def ticker(self, reason: str) -> Ticker:
+        """Give the counter of runs that are skipped for this reason."""
+        return self._tickers.setdefault(reason, Ticker())
+
+    def coin(self, share: float) -> Coin:
+        """Give the coin that decides for a share; its refusals count as skipped: "sample"."""
+        return self._coins.setdefault(share, Coin(share, dice))
+
+    def skip(self, reason: str) -> None:
+        """Count a run of the control alone."""
+        self._note("skip", reason, 1)
+
+    def fail(self, operation: str) -> None:
+        """Count a callback that raised."""
+        self._note("failure", operation, 1)
+
+    def drop(self, reason: str, count: int = 1) -> None:
+        """Count records that a publisher could not keep."""
+        self._note("drop", reason, count)
+
+    def record(
+        self,
+        control: str,
+        control_ns: int,
+        entries: tuple[tuple[str, Outcome, int, bool, bool], ...],
+    ) -> None:
+        """Count one experiment.
+
+        Each entry is a candidate's name, outcome, nanoseconds, whether it raised and whether the
+        control ran before it.
+        """
+        self._note("run", control, control_ns, entries)
+
+    def _note(self, *event: Any) -> None:
+        self._events.append(event)
+        if len(self._events) >= BATCH:
+            self.fold()
+
+    def fold(self) -> None:
+        """Add what was gathered to the totals, unless that is being done just now."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self._fold()
+            finally:
+                self._lock.release()
+
+    def tally(self) -> Tally:
+        """Read the account as it stands."""
+        # A signal handler may read while its own thread folds: late counts beat a deadlock.
+        if self._lock.acquire(timeout=0.1):
+            try:
+                self._fold()
+                self._latest = self._snapshot()
+            finally:
+                self._lock.release()
+        return self._latest
+
+    def _fold(self) -> None:
+        for pairs in list(self._pairs.values()):
+            self._fold_pairs(pairs, CONTROL_FIRST, pairs.control_first)
+            self._fold_pairs(pairs, CONTROL_LAST, pairs.control_last)
+        for _ in range(len(self._events)):
+            kind, name, *rest = self._events.popleft()
+            if kind == "run":
+                self._fold_run(name, *rest)
+            else:
+                self._counts[kind][name] += rest[0]
+        for reason, ticker in list(self._tickers.items()):
+            self._counts["skip"][reason] += ticker.take()
+
+    def _fold_pairs(self, pairs: Pairs, order: str, buffer: deque[tuple[int, int]]) -> None:
+        """Fold matched runs, in steps that run in C for the most part."""
+        if not buffer:
+            return
+        batch = [buffer.popleft() for _ in range(len(buffer))]
+        self._experiments += len(batch)
+        self._outcomes.setdefault(pairs.candidate, Counter())[Outcome.MATCHED] += len(batch)
+        self._durations_of(pairs.control).add([control * _SECONDS for control, _ in batch])
+        self._durations_of(pairs.candidate).add([candidate * _SECONDS for _, candidate in batch])
+        ratios = [candidate / control for control, candidate in batch if control]
+        self._ratios_of(pairs.candidate, order).add(ratios)
+
+    def _fold_run(
+        self, control: str, control_ns: int, entries: tuple[tuple[str, Outcome, int, bool, bool]]
+    ) -> None:
+        self._experiments += 1
+        self._durations_of(control).add([control_ns * _SECONDS])
+        for candidate, outcome, duration_ns, raised, control_first in entries:
+            self._outcomes.setdefault(candidate, Counter())[outcome] += 1
+            if raised:
+                self._counts["error"][candidate] += 1
+            self._durations_of(candidate).add([duration_ns * _SECONDS])
+            if control_ns:
+                order = CONTROL_FIRST if control_first else CONTROL_LAST
+                self._ratios_of(candidate, order).add([duration_ns / control_ns])
+
+    def _durations_of(self, name: str) -> _Buckets:
+        return self._durations.setdefault(name, _Buckets())
+
+    def _ratios_of(self, candidate: str, order: str) -> _Buckets:
+        return self._ratios.setdefault(candidate, {}).setdefault(order, _Buckets())
+
+    def _snapshot(self) -> Tally:
+        skipped = Counter(self._counts["skip"])
+        skipped["sample"] += sum(coin.refusals() for coin in list(self._coins.values()))
+        return Tally(
+            experiments=self._experiments,
+            outcomes={name: dict(counts) for name, counts in self._outcomes.items()},
+            candidate_errors=dict(self._counts["error"]),
+            skipped={reason: n for reason, n in skipped.items() if n},
+            failures=dict(self._counts["failure"]),
+            dropped=dict(self._counts["drop"]),
+            durations={name: b.histogram() for name, b in self._durations.items()},
+            ratios={
+                name: {order: b.histogram() for order, b in orders.items()}
+                for name, orders in self._ratios.items()
+            },
+        )
+
+
+_accounts: dict[str, Account] = {}
+
+
+def account_of(name: str) -> Account:
+    """Give the account of this name: experiments that share a name share it."""
+    known = _accounts.get(name)
+    return known if known is not None else _accounts.setdefault(name, Account(name))
+
+
+def accounts() -> dict[str, Account]:
+    """Give every account of this process by its experiment's name."""
+    return dict(_accounts)
+
+
+def restart_all() -> None:
+    """Have each account's next run look for publishers that don't watch it yet."""
+    for account in list(_accounts.values()):
+        account.limit = 1
+
+
+def tallies() -> dict[str, Tally]:
+    """Read the tally of every experiment of this process, by its name."""
+    return {name: account.tally() for name, account in accounts().items()}

@@ -1,0 +1,3 @@
+"""The machinery of a run: decide, observe, compare, publish."""
+
+__all__: list[str] = []

@@ -1,0 +1,182 @@
+"""The control and the candidates of an experiment, checked and named."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from functools import partial
+from importlib import import_module
+from types import FunctionType, MethodType
+from typing import Any, Final
+
+import attrs
+
+from twinrun.errors import ConfigurationError
+from twinrun.result import BASELINE
+from twinrun.typing import Behaviour
+
+__all__ = [
+    "CANDIDATE_NAME",
+    "CONTROL_NAME",
+    "Lineup",
+    "Reference",
+    "behaviours_of",
+    "is_unwaited",
+    "lineup_of",
+]
+
+CONTROL_NAME: Final = "control"
+CANDIDATE_NAME: Final = "candidate"
+
+_REFERENCE: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_UNWAITED: Final = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
+
+
+@attrs.frozen(eq=False)
+class Lineup:
+    """Who takes part: the control's name, the control, and the candidates by name."""
+
+    control_name: str
+    control: Behaviour
+    candidates: Mapping[str, Behaviour]
+
+    @property
+    def is_method(self) -> bool:
+        """Whether the first argument is `self` or `cls`, which is shared always."""
+        control = self.control
+        if type(control) is not FunctionType:
+            return False
+        owner = control.__qualname__.rpartition(".")[0]
+        first = control.__code__.co_varnames[:1]
+        return owner != "" and not owner.endswith("<locals>") and first in {("self",), ("cls",)}
+
+
+class Reference:
+    """A candidate given as `"package.module:function"`, looked up at its first call.
+
+    One that can't be found raises at each call, and is looked up again at the next.
+    """
+
+    __slots__ = ("_found", "text")
+
+    def __init__(self, text: str) -> None:
+        if not _REFERENCE.fullmatch(text):
+            raise ConfigurationError(
+                f'a candidate given as text is "package.module:function", not {text!r}'
+            )
+        self.text = text
+        self._found: Behaviour | None = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return (self._found or self._find())(*args, **kwargs)
+
+    def _find(self) -> Behaviour:
+        module, _, path = self.text.partition(":")
+        found: Any = import_module(module)
+        for name in path.split("."):
+            found = getattr(found, name)
+        _check(f"the candidate {self.text!r}", found)
+        self._found = found
+        return self._found
+
+    def __repr__(self) -> str:
+        return f"Reference({self.text!r})"
+
+
+def is_unwaited(function: Any) -> bool:
+    """Say whether calling this gives a coroutine or a generator instead of doing its work."""
+    while True:
+        if type(function) is partial:
+            function = function.func
+        elif type(function) is MethodType:
+            function = function.__func__
+        else:
+            break
+    if type(function) is FunctionType:
+        return bool(function.__code__.co_flags & _UNWAITED) or inspect.iscoroutinefunction(function)
+    call = getattr(type(function), "__call__", None)  # noqa: B004, the method itself is meant
+    return type(call) is FunctionType and bool(call.__code__.co_flags & _UNWAITED)
+
+
+def _check(what: str, function: Any) -> None:
+    """Refuse what can't be run as a plain call.
+
+    Raises:
+        ConfigurationError: it is not callable, or a coroutine or generator function.
+    """
+    if not callable(function):
+        raise ConfigurationError(f"{what} must be callable, not a {type(function).__qualname__}")
+    if is_unwaited(function):
+        raise ConfigurationError(
+            f"{what} is a coroutine or generator function; this version runs plain functions only"
+        )
+
+
+def _unwrapped(what: str, function: Any) -> Behaviour:
+    """Give the plain function behind what a class body or a text names as candidate."""
+    if isinstance(function, str):
+        return Reference(function)
+    if isinstance(function, (classmethod, staticmethod)):
+        function = function.__func__
+    elif isinstance(function, property):
+        function = function.fget
+    _check(what, function)
+    return function  # type: ignore[no-any-return]
+
+
+def behaviours_of(
+    experiment: str,
+    control: Any,
+    candidate: Any,
+    candidates: Any,
+    baseline: float,
+) -> dict[str, Behaviour]:
+    """Check and name the behaviours that are given, the control under its name where it is one.
+
+    Raises:
+        ConfigurationError: one can't be run, two have one name, or a name is not a text.
+    """
+    named: dict[str, Behaviour] = {}
+    if control is not None:
+        if isinstance(control, (classmethod, staticmethod, property)):
+            raise ConfigurationError(
+                f"{experiment!r}: put @{type(control).__name__} outside of (above) @experiment"
+            )
+        _check(f"the control of {experiment!r}", control)
+        named[CONTROL_NAME] = control
+    if candidates is not None and not isinstance(candidates, Mapping):
+        raise ConfigurationError(
+            f"candidates must be a mapping of names to callables, "
+            f"not a {type(candidates).__qualname__}"
+        )
+    given = list((candidates or {}).items())
+    if candidate is not None:
+        given.insert(0, (CANDIDATE_NAME, candidate))
+    for name, function in given:
+        if not isinstance(name, str) or not name:
+            raise ConfigurationError(f"a behaviour's name is a non-empty text, not {name!r}")
+        if name in named:
+            raise ConfigurationError(f"{experiment!r} has two behaviours with the name {name!r}")
+        if name == BASELINE and baseline > 0:
+            raise ConfigurationError(
+                f"the name {BASELINE!r} is taken by the control's own second run; "
+                "call the candidate otherwise, or leave out baseline="
+            )
+        named[name] = _unwrapped(f"the candidate {name!r} of {experiment!r}", function)
+    return named
+
+
+def lineup_of(experiment: str, named: Mapping[str, Behaviour], control_name: str) -> Lineup:
+    """Line up behaviours behind their control.
+
+    Raises:
+        ConfigurationError: there is none of that name.
+    """
+    if control_name not in named:
+        known = ", ".join(map(repr, named)) or "none"
+        raise ConfigurationError(
+            f"{experiment!r} has no behaviour {control_name!r} to be its control; it has: {known}"
+        )
+    candidates = {name: f for name, f in named.items() if name != control_name}
+    return Lineup(control_name, named[control_name], candidates)

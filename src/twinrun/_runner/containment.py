@@ -1,0 +1,119 @@
+"""What user code raises on the caller's thread: what stays with us, and what must go on."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from functools import partial
+from time import monotonic
+from types import CodeType, FrameType, FunctionType, MethodType
+from typing import Any, Final
+
+from twinrun import settings
+from twinrun._accounts import account_of
+from twinrun.typing import OnFailure
+
+__all__ = ["contained", "report"]
+
+_QUIET_SECONDS: Final = 60.0
+_MANY_WARNINGS: Final = 1000
+
+
+def contained(error: BaseException) -> bool:
+    """Say whether an exception of a candidate or a callback stays with us.
+
+    What does not is aimed at the caller: `KeyboardInterrupt`, the timeouts of gevent and trio and
+    every other `BaseException` that is not named here, and whatever a signal handler raised.
+    """
+    cls = type(error)
+    if not (issubclass(cls, (Exception, SystemExit, GeneratorExit)) or _is_cancellation(cls)):
+        return False
+    return not _raised_by_signal_handler(error)
+
+
+def _is_cancellation(cls: type) -> bool:
+    """Say whether a class is asyncio's CancelledError, without importing asyncio for it."""
+    module = sys.modules.get("asyncio.exceptions")
+    return module is not None and issubclass(cls, module.CancelledError)
+
+
+def _raised_by_signal_handler(error: BaseException) -> bool:
+    """Say whether the traceback goes through a signal handler's frame."""
+    if threading.get_ident() != threading.main_thread().ident:
+        return False  # Python runs signal handlers on the main thread alone
+    trace = error.__traceback__
+    while trace is not None:
+        if _is_handler(trace.tb_frame):
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def _is_handler(frame: FrameType) -> bool:
+    """Tell a signal handler's frame: it was given the very frame that it interrupted.
+
+    A handler that has thrown that argument away is told by being installed.
+    """
+    interrupted = frame.f_back
+    if interrupted is None or not frame.f_code.co_argcount + bool(frame.f_code.co_flags & 0x04):
+        return False
+    for value in frame.f_locals.values():
+        if value is interrupted:
+            return True
+        if type(value) is tuple and len(value) == 2 and value[1] is interrupted:
+            return True
+    return frame.f_code in _installed_handlers()
+
+
+def _installed_handlers() -> set[CodeType]:
+    """Give the code of every Python function that is a signal handler now."""
+    import signal
+
+    codes = set()
+    for number in signal.valid_signals():
+        handler: Any = signal.getsignal(number)
+        if type(handler) is partial:
+            handler = handler.func
+        if type(handler) is MethodType:
+            handler = handler.__func__
+        if type(handler) is FunctionType:
+            codes.add(handler.__code__)
+    return codes
+
+
+def report(
+    experiment: str, operation: str, error: BaseException, on_failure: OnFailure | None
+) -> None:
+    """Count a callback's failure and tell `on_failure` of it, whose own failure ends here."""
+    account_of(experiment).fail(operation)
+    try:
+        (on_failure or settings.current.on_failure or _warn)(operation, error, experiment)
+    except BaseException as own:
+        if not contained(own):
+            raise
+
+
+_warned: dict[tuple[str, str], tuple[float, int]] = {}
+
+
+def _warn(operation: str, error: BaseException, experiment: str) -> None:
+    """Warn once for each experiment and operation, then at most once a minute."""
+    from twinrun import tracebacks
+    from twinrun._logging import warn
+
+    now = monotonic()
+    last, unsaid = _warned.get((experiment, operation), (-_QUIET_SECONDS, 0))
+    if now - last < _QUIET_SECONDS:
+        _warned[experiment, operation] = last, unsaid + 1
+        return
+    if len(_warned) > _MANY_WARNINGS:
+        _warned.clear()
+    _warned[experiment, operation] = now, 0
+    warn(
+        "experiment.failure",
+        experiment=experiment,
+        operation=operation,
+        error=type(error).__qualname__,
+        message=tracebacks.message(error),
+        unsaid=unsaid,
+    )

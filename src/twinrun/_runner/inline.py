@@ -1,0 +1,376 @@
+"""Runs in the caller's thread, one behaviour after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import copy_context
+from time import perf_counter_ns, thread_time_ns
+from typing import Any, Final
+
+from twinrun import settings
+from twinrun._accounts import dice
+from twinrun._runner import isolation
+from twinrun._runner.behaviours import Lineup
+from twinrun._runner.containment import contained
+from twinrun._runner.recipe import Recipe
+from twinrun._runner.reporting import fold
+from twinrun._runner.scope import CANDIDATE, reentered, scope
+from twinrun._runner.steps import (
+    Call,
+    Plan,
+    Run,
+    Skip,
+    conclude,
+    isolated,
+    observed,
+    prepare,
+    result_of,
+)
+from twinrun.comparators import equal
+from twinrun.observation import Observation
+from twinrun.result import Result
+from twinrun.settings import is_evidence_only
+
+__all__ = ["Ending", "control_alone", "execute", "runner"]
+
+_traceback: Final[Any] = BaseException.__dict__["__traceback__"]
+_cause: Final[Any] = BaseException.__dict__["__cause__"]
+_context: Final[Any] = BaseException.__dict__["__context__"]
+_suppress: Final[Any] = BaseException.__dict__["__suppress_context__"]
+
+
+class Ending:
+    """How the control ended, kept until the caller gets it.
+
+    An exception's traceback, cause and context are kept too: a candidate may raise or chain the
+    very same object, and raising it once more where another exception is being handled would set
+    its context anew. All are read and set past the exception's own `__setattr__`.
+    """
+
+    __slots__ = ("cause", "context", "error", "result", "suppress", "traceback", "value")
+
+    def __init__(self, value: Any, error: BaseException | None = None) -> None:
+        self.value = value
+        self.error = error
+        self.result: Result | None = None
+        if error is not None:
+            _forget_own_frame(error)
+            self.traceback = error.__traceback__
+            self.cause = error.__cause__
+            self.context = error.__context__
+            self.suppress = error.__suppress_context__
+
+    def result_or_control(self) -> Result:
+        """Give the Result; one could only be missing where the stack or memory was at its end."""
+        if self.result is None:
+            raise MemoryError("twinrun had no room to make the Result")
+        return self.result
+
+    def before_raise(self) -> BaseException:
+        """Give the exception as the control raised it; the caller's `raise` adds its one frame."""
+        assert self.error is not None
+        _traceback.__set__(self.error, self.traceback)
+        return self.error
+
+    def after_raise(self) -> None:
+        """Undo what `raise` did to the exception, but for that frame, and let go of it."""
+        error = self.error
+        _cause.__set__(error, self.cause)
+        _context.__set__(error, self.context)
+        _suppress.__set__(error, self.suppress)
+        self.error = self.traceback = self.cause = self.context = None
+
+
+def _forget_own_frame(error: BaseException) -> None:
+    """Take the frame that called the behaviour out of an exception's traceback."""
+    trace = error.__traceback__
+    if trace is not None and trace.tb_next is not None:
+        _traceback.__set__(error, trace.tb_next)
+
+
+def execute(plan: Plan, observe: bool = False) -> Ending:
+    """Run a plan's calls in their order, then conclude."""
+    recipe = plan.recipe
+    began = perf_counter_ns()
+    ending = Ending(None)
+    observations: dict[str, Observation] = {}
+    for call in plan.calls:
+        if call.context is None:
+            ending, observations[call.name] = _run_control(recipe, call)
+        else:
+            observations[call.name] = _run_candidate(recipe, call)
+    ending.result = conclude(
+        Run(
+            recipe=recipe,
+            control=observations[plan.control_name],
+            candidates=tuple(observations[name] for name in plan.candidate_names),
+            order=tuple(call.name for call in plan.calls),
+            context=plan.context,
+            began_ns=began,
+            observe=observe,
+        )
+    )
+    return ending
+
+
+def _run_control(recipe: Recipe, call: Call) -> tuple[Ending, Observation]:
+    """Run the control in the caller's own context, marked so that recursion runs it alone."""
+    inside = [recipe, scope.get()]
+    token = scope.set(inside)
+    cpu = thread_time_ns() if recipe.cpu_time else None
+    start = perf_counter_ns()
+    try:
+        value = call.function(*call.args, **call.kwargs)
+    except BaseException as error:
+        taken = perf_counter_ns() - start
+        if not contained(error):
+            recipe.account.skip("interrupted")
+            raise
+        ending = Ending(None, error)
+    else:
+        taken = perf_counter_ns() - start
+        ending = Ending(value)
+    finally:
+        scope.reset(token)
+        inside.clear()
+    spent = None if cpu is None else thread_time_ns() - cpu
+    return ending, observed(call.name, ending.value, ending.error, taken, spent)
+
+
+def _run_candidate(recipe: Recipe, call: Call) -> Observation:
+    """Run a candidate in its own context; what it raises is evidence, unless aimed at us."""
+    assert call.context is not None
+    value, raised = None, None
+    cpu = thread_time_ns() if recipe.cpu_time else None
+    start = perf_counter_ns()
+    try:
+        value = call.context.run(call.function, *call.args, **call.kwargs)
+    except BaseException as error:
+        taken = perf_counter_ns() - start
+        if not contained(error):
+            recipe.account.skip("interrupted")
+            raise
+        _forget_own_frame(error)
+        raised = error
+    else:
+        taken = perf_counter_ns() - start
+    spent = None if cpu is None else thread_time_ns() - cpu
+    try:
+        return observed(call.name, value, raised, taken, spent)
+    finally:
+        del raised  # its traceback leads back to this frame
+
+
+def control_alone(recipe: Recipe, lineup: Lineup) -> Result:
+    """Run the control and nothing else, and say what it did."""
+    began = perf_counter_ns()
+    call = Call(lineup.control_name, lineup.control, (), {})
+    _, observation = _run_control(recipe, call)
+    run = Run(
+        recipe=recipe,
+        control=observation,
+        candidates=(),
+        order=(call.name,),
+        context={},
+        began_ns=began,
+    )
+    return result_of(run, ())
+
+
+def runner(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
+    """Choose, once, the function that runs these behaviours."""
+    reason = _never(recipe, lineup)
+    if reason is not None:
+        return _alone(recipe, lineup, reason)
+    return _quick(recipe, lineup) if _is_simple(recipe, lineup) else _thorough(recipe, lineup)
+
+
+def _never(recipe: Recipe, lineup: Lineup) -> str | None:
+    """Give the reason for which no call can ever be an experiment."""
+    if settings.current.off:
+        return "disabled"
+    if recipe.enabled is False:
+        return "enabled"
+    if not lineup.candidates and not recipe.baseline:
+        return "no candidate"
+    return "sample" if recipe.sample == 0 else None
+
+
+def _is_simple(recipe: Recipe, lineup: Lineup) -> bool:
+    """Say whether a matching run needs nothing but two calls, two clocks and `==`."""
+    return (
+        len(lineup.candidates) == 1
+        and recipe.enabled is True
+        and not callable(recipe.sample)
+        and not callable(recipe.order)
+        and not callable(recipe.isolate)
+        and recipe.isolate != "deepcopy"
+        and recipe.compare is equal
+        and not callable(recipe.context)
+        and not (recipe.baseline or recipe.cpu_time or recipe.raise_on_mismatch)
+        and all(map(is_evidence_only, recipe.publishers or ()))
+        and recipe.sample_by is recipe.run_if is recipe.timeout is None
+        and recipe.before_run is recipe.after_run is None
+    )
+
+
+def _alone(recipe: Recipe, lineup: Lineup, reason: str) -> Callable[..., Any]:
+    """Make the function for an experiment that is off for good."""
+    control = lineup.control
+    ticks = recipe.account.ticker(reason).ticks
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        next(ticks)
+        return control(*args, **kwargs)
+
+    return run
+
+
+def _thorough(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
+    """Make the function that honours every option."""
+    control = lineup.control
+    current = settings.current
+    ticks = {reason: recipe.account.ticker(reason).ticks for reason in ("disabled", "enabled")}
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        if current.blocked is not None:
+            next(ticks[current.blocked])
+            return control(*args, **kwargs)
+        plan = prepare(recipe, lineup, args, kwargs)
+        if plan is None:
+            return control(*args, **kwargs)
+        ending = execute(plan)
+        if ending.error is None:
+            return ending.value
+        try:
+            raise ending.before_raise()
+        finally:
+            ending.after_raise()
+
+    return run
+
+
+def _quick(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
+    """Make the function for one candidate and options that a matching run needs no look at.
+
+    A run that turns out otherwise is concluded like any other. Here everything stands in one
+    function, and names are bound outside of it, because this is what hot paths pay for.
+    """
+    control, control_name = lineup.control, lineup.control_name
+    [(name, candidate)] = lineup.candidates.items()
+    account, current = recipe.account, settings.current
+    gate = current.quiet if recipe.publishers is None else current.plain
+    ticks = {r: account.ticker(r).ticks for r in ("disabled", "enabled", "reentry", "isolate")}
+    coin = account.coin(float(recipe.sample)) if recipe.sample < 1 else None  # type: ignore[operator]
+    pairs = account.pairs(control_name, name)
+    orders = _orders(recipe.order)
+    shared = isolation.shared_types() if recipe.isolate == "containers" else None
+    get_scope, set_scope, reset_scope = scope.get, scope.set, scope.reset
+    clock, flip = perf_counter_ns, dice.getrandbits
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        if not gate.is_open:
+            if current.blocked is not None:
+                next(ticks[current.blocked])
+                return control(*args, **kwargs)
+            plan = prepare(recipe, lineup, args, kwargs)
+            if plan is None:
+                return control(*args, **kwargs)
+            ending: Ending | None = execute(plan)
+        else:
+            outer = get_scope()
+            if outer is not None and reentered(recipe, outer):
+                next(ticks["reentry"])
+                return control(*args, **kwargs)
+            if coin is not None:
+                answer = next(coin.answers, 2)
+                if answer != 1 and (answer == 0 or not coin.ask()):
+                    return control(*args, **kwargs)
+            own_args, own_kwargs = args, kwargs
+            try:
+                if shared is not None and not (
+                    shared.issuperset(map(type, args))
+                    and (not kwargs or shared.issuperset(map(type, kwargs.values())))
+                ):
+                    own_args, own_kwargs = isolated(recipe, lineup, args, kwargs)
+            except BaseException as error:
+                if not (type(error) is Skip or contained(error)):
+                    raise
+                next(ticks["isolate"])
+                own_args = None
+            if own_args is None:
+                return control(*args, **kwargs)
+            context = copy_context()
+            context.run(set_scope, CANDIDATE)
+            value = other = raised = ending = None
+            order = orders[flip(1)]
+            for is_control in order:
+                if is_control:
+                    inside = [recipe, outer]
+                    token = set_scope(inside)
+                    start = clock()
+                    try:
+                        value = control(*args, **kwargs)
+                        control_ns = clock() - start
+                    except BaseException as error:
+                        control_ns = clock() - start
+                        if not contained(error):
+                            account.skip("interrupted")
+                            raise
+                        ending = Ending(None, error)
+                    finally:
+                        reset_scope(token)
+                        inside.clear()
+                else:
+                    start = clock()
+                    try:
+                        other = context.run(candidate, *own_args, **own_kwargs)
+                        candidate_ns = clock() - start
+                    except BaseException as error:
+                        candidate_ns = clock() - start
+                        if not contained(error):
+                            account.skip("interrupted")
+                            raise
+                        _forget_own_frame(error)
+                        raised = error
+            same = False
+            if ending is None and raised is None:
+                try:
+                    same = value is other or (value == other) is True
+                except BaseException as error:
+                    if not contained(error):
+                        raise
+            if same:
+                buffer = pairs.control_first if order[0] else pairs.control_last
+                buffer.append((control_ns, candidate_ns))
+                if len(buffer) >= account.limit:
+                    fold(recipe)
+                return value
+            ending = ending or Ending(value)
+            conclude(
+                Run(
+                    recipe=recipe,
+                    control=observed(control_name, value, ending.error, control_ns),
+                    candidates=(observed(name, other, raised, candidate_ns),),
+                    order=(control_name, name) if order[0] else (name, control_name),
+                    context=recipe.context,  # type: ignore[arg-type]
+                    began_ns=start,
+                )
+            )
+            raised = None  # its traceback leads back to this frame
+        if ending.error is None:
+            return ending.value
+        try:
+            raise ending.before_raise()
+        finally:
+            ending.after_raise()
+
+    return run
+
+
+def _orders(order: Any) -> tuple[tuple[bool, bool], tuple[bool, bool]]:
+    """Give the orders (True is the control) to choose from by a bit."""
+    first, last = (True, False), (False, True)
+    if order == "random":
+        return first, last
+    return (first, first) if order == "control-first" else (last, last)

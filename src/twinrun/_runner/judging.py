@@ -1,0 +1,111 @@
+"""Compares one candidate's observation with the control's."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from types import CoroutineType, FunctionType
+from typing import Any, Final
+
+import attrs
+
+from twinrun import tracebacks
+from twinrun._runner.containment import contained, report
+from twinrun._runner.isolation import is_one_shot
+from twinrun._runner.recipe import Recipe
+from twinrun.difference import Difference, DifferenceKind
+from twinrun.fingerprints import fingerprint
+from twinrun.observation import NOTHING, Observation
+from twinrun.result import Comparison, Outcome
+
+__all__ = ["judge"]
+
+_ONE_SHOT: Final = "one-shot values can't be compared without using them up"
+
+
+def judge(recipe: Recipe, control: Observation, candidate: Observation) -> Comparison:
+    """Judge a candidate; both observations still hold the real exceptions."""
+    limit = recipe.timeout
+    if limit is not None and candidate.duration > limit:
+        late = attrs.evolve(
+            candidate, value=NOTHING, exception=None, traceback=None, raised_at=None
+        )
+        return Comparison(late, Outcome.TIMED_OUT, f"took longer than {limit:g} s")
+    errors = control.exception is not None and candidate.exception is not None
+    try:
+        if control.exception is None and candidate.exception is None:
+            differences = _compare_values(recipe, control.value, candidate.value)
+            if differences is None:
+                return Comparison(candidate, Outcome.INCONCLUSIVE, _ONE_SHOT)
+        else:
+            differences = _compare_errors(recipe, control, candidate)
+        if not differences:
+            return Comparison(candidate, Outcome.MATCHED)
+        return _differing(recipe, control, candidate, tuple(differences))
+    except BaseException as error:
+        if not contained(error):
+            raise
+        operation = "compare_errors" if errors else "compare"
+        report(recipe.name, operation, error, recipe.on_failure)
+        reason = f"{operation} raised {tracebacks.type_name(type(error))}"
+        return Comparison(candidate, Outcome.INCONCLUSIVE, reason)
+
+
+def _compare_values(recipe: Recipe, control: Any, candidate: Any) -> Sequence[Difference] | None:
+    """Say what differs between two returned values; None where they are used up by looking."""
+    find = getattr(recipe.compare, "differences", None)
+    if find is None:
+        if recipe.compare(control, candidate):
+            return ()
+        same_type = type(control) is type(candidate)
+        kind = DifferenceKind.CHANGED if same_type else DifferenceKind.TYPE
+        return (Difference("$", kind, control, candidate),)
+    if control is not candidate:
+        for value in (control, candidate):
+            if is_one_shot(type(value)):
+                _close_unawaited(candidate)
+                return None
+    found: Sequence[Difference] = find(control, candidate)
+    return found
+
+
+def _close_unawaited(value: Any) -> None:
+    """Close a candidate's coroutine that nobody will await, so that it doesn't warn of that."""
+    if (
+        isinstance(value, CoroutineType)
+        and inspect.getcoroutinestate(value) == inspect.CORO_CREATED
+    ):
+        value.close()
+
+
+def _compare_errors(
+    recipe: Recipe, control: Observation, candidate: Observation
+) -> Sequence[Difference]:
+    """Say what differs where at least one of both raised."""
+    a, b = control.exception, candidate.exception
+    if a is not None and b is not None and recipe.compare_errors(a, b):
+        return ()
+    sides = (control.value if a is None else a, candidate.value if b is None else b)
+    return (Difference("$", DifferenceKind.RAISED, *sides),)
+
+
+def _differing(
+    recipe: Recipe,
+    control: Observation,
+    candidate: Observation,
+    differences: tuple[Difference, ...],
+) -> Comparison:
+    """Ask the ignore rules about a difference, and name its group."""
+    group = fingerprint(recipe.name, candidate.name, differences, control, candidate)
+    for rule in recipe.ignore:
+        try:
+            ignored = bool(rule(control, candidate))
+        except BaseException as error:
+            if not contained(error):
+                raise
+            report(recipe.name, "ignore", error, recipe.on_failure)
+            continue
+        if ignored:
+            name = rule.__qualname__ if type(rule) is FunctionType else type(rule).__qualname__
+            return Comparison(candidate, Outcome.IGNORED, f"ignored by {name}", differences, group)
+    return Comparison(candidate, Outcome.MISMATCHED, None, differences, group)

@@ -1,0 +1,152 @@
+"""Hands results on: to publishers, recorders and `after_run`, and in tests to the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from twinrun import settings
+from twinrun._accounts import BATCH
+from twinrun._runner.containment import contained, report
+from twinrun._runner.recipe import Recipe
+from twinrun._runner.scope import HOOK, scope
+from twinrun.errors import MismatchError
+from twinrun.result import BASELINE, Comparison, Outcome, Result
+from twinrun.settings import is_evidence_only
+from twinrun.typing import PublisherLike
+
+__all__ = ["Cleaned", "attend", "fold", "is_wanted", "publish", "raise_if_mismatched"]
+
+_EVIDENCE: Final = frozenset({Outcome.MISMATCHED, Outcome.TIMED_OUT, Outcome.INCONCLUSIVE})
+
+
+class Cleaned:
+    """The experiment's `clean`, whose failure is counted and then said by one exception."""
+
+    __slots__ = ("_recipe",)
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+
+    def __call__(self, value: Any) -> Any:
+        assert self._recipe.clean is not None
+        try:
+            return self._recipe.clean(value)
+        except BaseException as error:
+            if not contained(error):
+                raise
+            report(self._recipe.name, "clean", error, self._recipe.on_failure)
+            raise RuntimeError("clean failed") from None
+
+
+def _publishers(recipe: Recipe) -> tuple[PublisherLike, ...]:
+    """Give the experiment's own publishers, or the configured ones."""
+    own = recipe.publishers
+    return settings.current.publishers if own is None else own
+
+
+def attend(recipe: Recipe) -> None:
+    """At the first run, let publishers that watch the tally know of it."""
+    account = recipe.account
+    if account.limit != 1:
+        return
+    account.limit = BATCH
+    for publisher in _contained(recipe, "publish", lambda: _publishers(recipe)) or ():
+        if any(publisher is known for known in account.publishers):
+            continue
+        account.publishers.append(publisher)
+        watch = getattr(publisher, "watch", None)
+        if watch is not None:
+            _contained(recipe, "publish", watch, account)
+
+
+def fold(recipe: Recipe) -> None:
+    """Add a batch of matched runs to the totals; the first batch is one run."""
+    token = scope.set(HOOK)
+    try:
+        attend(recipe)
+        recipe.account.fold()
+    except BaseException as error:  # of our own: the stack or the memory is at its end
+        if not contained(error):
+            raise
+    finally:
+        scope.reset(token)
+
+
+def is_wanted(recipe: Recipe, comparisons: Sequence[Comparison]) -> bool:
+    """Say whether anybody would look at the Result of such a run."""
+    current = settings.current
+    if recipe.after_run is not None or current.recorders:
+        return True
+    evidence = any(c.outcome in _EVIDENCE for c in comparisons)
+    if evidence and _raises(recipe):
+        return True
+    publishers = _contained(recipe, "publish", lambda: _publishers(recipe)) or ()
+    return any(evidence or not is_evidence_only(publisher) for publisher in publishers)
+
+
+def publish(recipe: Recipe, result: Result) -> None:
+    """Give the result to everybody who takes it; none that fails keeps it from the others."""
+    evidence = any(c.outcome in _EVIDENCE for c in result.comparisons)
+    for publisher in _contained(recipe, "publish", lambda: _publishers(recipe)) or ():
+        if evidence or not is_evidence_only(publisher):
+            take: Callable[[Result], Any] = getattr(publisher, "publish", publisher)
+            _contained(recipe, "publish", take, result)
+    for results in settings.current.recorders:
+        results.append(result)
+    if recipe.after_run is not None:
+        _contained(recipe, "after_run", recipe.after_run, result)
+
+
+def _contained(recipe: Recipe, operation: str, function: Callable[..., Any], *args: Any) -> Any:
+    """Call something of the user's whose failure is reported only; None where it failed."""
+    try:
+        return function(*args)
+    except BaseException as error:
+        if not contained(error):
+            raise
+        report(recipe.name, operation, error, recipe.on_failure)
+        return None
+
+
+def _raises(recipe: Recipe) -> bool:
+    """Say whether a mismatch raises."""
+    own = recipe.raise_on_mismatch
+    return settings.current.raising if own is None else own
+
+
+def raise_if_mismatched(recipe: Recipe, result: Result, control: BaseException | None) -> None:
+    """Raise what is neither matched nor ignored, from the control's exception, where asked for."""
+    if not _raises(recipe) or not any(
+        c.outcome in _EVIDENCE and c.candidate.name != BASELINE for c in result.comparisons
+    ):
+        return
+    text = _text(result)
+    try:
+        error = recipe.mismatch_error(text, result)
+    except Exception:  # a subclass that takes other arguments
+        error = MismatchError(text, result)
+    raise error from control
+
+
+def _text(result: Result) -> str:
+    """Say what differs, in cleaned values."""
+    from twinrun.cleaners import one_line, payload
+
+    try:
+        data = payload(result)
+        lines = [f"{result.experiment}: the candidate did not match"]
+        for side in (data["control"], *data["candidates"]):
+            outcome = side.get("outcome", "")
+            what = side["exception"] or side.get("value")
+            lines.append(f"  {side['name']}: {one_line(what)}{outcome and f' ({outcome})'}")
+            if side.get("reason"):
+                lines.append(f"    {side['reason']}")
+            for d in side.get("differences", ()):
+                a, b = (one_line(d[s]) if s in d else "nothing" for s in ("control", "candidate"))
+                lines.append(f"    {d['path']} {d['kind']}: {a} -> {b}")
+            if side["traceback"]:
+                lines += ["    " + line for line in side["traceback"].splitlines()]
+        return "\n".join(lines)
+    except Exception as error:
+        return f"{result.experiment}: the candidate did not match (no text: {type(error).__name__})"

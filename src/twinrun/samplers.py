@@ -1,0 +1,136 @@
+"""Decisions by chance and by key: which runs are experiments."""
+
+from __future__ import annotations
+
+import random
+import threading
+from math import log, log1p
+from typing import Any, Final
+
+from twinrun._forks import after_fork_in_child
+
+__all__ = ["Coin", "Dice", "chosen"]
+
+_LONGEST_GAP: Final = 4096
+_MANY_BLOCKS: Final = 256
+
+
+class Dice(random.Random):
+    """A random generator of our own: the application's global one is never touched.
+
+    A forked child seeds it anew, so that it does not repeat its parent's decisions.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        after_fork_in_child(self)
+
+    def after_fork(self) -> None:
+        """Draw a new seed from the operating system."""
+        self.seed()
+
+
+class Coin:
+    """Says yes to a fixed share of all questions, independently of each other.
+
+    The distance to the next yes is drawn (geometrically) instead of each answer: most questions
+    cost one step of an iterator in C, which any thread may take, and which counts by itself.
+    """
+
+    __slots__ = ("__weakref__", "_blocks", "_dice", "_lock", "_past", "_scale", "answers")
+
+    def __init__(self, share: float, dice: Dice) -> None:
+        """Take a share above 0 and below 1."""
+        self._dice = dice
+        self._scale = 1 / log1p(-share)
+        self.after_fork()
+        after_fork_in_child(self)
+
+    def after_fork(self) -> None:
+        """Forget the parent's answers and its counts."""
+        self._lock = threading.Lock()
+        self._past = 0
+        self._blocks: list[tuple[int, int, Any]] = []
+        self.answers = iter(b"")
+
+    def ask(self) -> bool:
+        """Give the next answer. Callers in a hurry take `next(coin.answers, 2)` for it.
+
+        There 0 is no, 1 is yes, and 2 means that new answers are due: ask here then.
+        """
+        answer = next(self.answers, 2)
+        while answer == 2:
+            self._draw()
+            answer = next(self.answers, 2)
+        return answer == 1
+
+    def _draw(self) -> None:
+        """Lay out the answers up to the next yes, or a long run of no."""
+        gap = int(log(1 - self._dice.random()) * self._scale)
+        # What is left of a long gap is drawn anew: a geometric distance has no memory.
+        block = bytes(gap) + b"\1" if gap < _LONGEST_GAP else bytes(_LONGEST_GAP)
+        answers = iter(block)
+        self._blocks.append((min(gap, _LONGEST_GAP), len(block), answers))
+        self.answers = answers
+        if len(self._blocks) > _MANY_BLOCKS:
+            self.refusals()
+
+    def refusals(self) -> int:
+        """Count the answers that were no."""
+        # A signal handler may count while its own thread does: late counts beat a deadlock.
+        if not self._lock.acquire(timeout=0.1):
+            return self._past
+        try:
+            current = 0
+            for block in self._blocks[:]:
+                gap, length, answers = block
+                left = answers.__length_hint__()
+                if left == 0:
+                    self._past += gap
+                    self._blocks.remove(block)
+                else:
+                    current += min(gap, length - left)
+            return self._past + current
+        finally:
+            self._lock.release()
+
+
+def chosen(salt: str, key: Any, share: float) -> bool:
+    """Say whether a key falls within a share: the same answer in every process.
+
+    The keyed BLAKE2b hash of the key, as a fraction of its range, lies below the share. Two salts
+    choose independently, and a growing share keeps the keys that it had.
+
+    Raises:
+        TypeError: the key is of a type that has no stable text in every process.
+    """
+    from hashlib import blake2b
+
+    seed = blake2b(salt.encode("utf-8", "surrogatepass"), digest_size=32).digest()
+    digest = blake2b(_stable_bytes(key), key=seed, digest_size=8).digest()
+    return int.from_bytes(digest, "big") < share * 2.0**64
+
+
+_STABLE: Final = frozenset({int, float, bool, type(None)})
+_STABLE_BY_NAME: Final = frozenset({"UUID", "date", "datetime", "time", "timedelta", "Decimal"})
+
+
+def _stable_bytes(key: Any) -> bytes:
+    """Give a key's bytes, unmistakable between types and the same in every process."""
+    cls = type(key)
+    if cls is str:
+        text: str = key
+        return b"u" + text.encode("utf-8", "surrogatepass")
+    if cls is bytes:
+        return b"b" + key
+    if cls in _STABLE:
+        return b"n" + repr(key).encode()
+    if cls is tuple:
+        parts = [_stable_bytes(item) for item in key]
+        return b"t" + b"".join(len(part).to_bytes(8, "big") + part for part in parts)
+    if cls.__name__ in _STABLE_BY_NAME and cls.__module__ in {"uuid", "datetime", "decimal"}:
+        return b"s" + str(key).encode()
+    raise TypeError(
+        f"sample_by gave a {cls.__qualname__}; give a str, bytes, number, UUID, date or a tuple "
+        "of these, which are the same in every process"
+    )

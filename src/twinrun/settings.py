@@ -1,0 +1,284 @@
+"""The process's settings, and the scopes that override them for a while."""
+
+from __future__ import annotations
+
+import enum
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, Literal
+
+from twinrun import _accounts
+from twinrun.errors import ConfigurationError
+from twinrun.result import Result
+from twinrun.typing import OnFailure, PublisherLike
+
+__all__ = [
+    "Settings",
+    "checked_publishers",
+    "configure",
+    "current",
+    "disabled",
+    "flush",
+    "is_evidence_only",
+    "raising",
+    "recording",
+]
+
+
+class _Keep(enum.Enum):
+    """The type of `_KEEP`, which stands for a setting that is not given."""
+
+    KEEP = "keep"
+
+    def __repr__(self) -> str:
+        return "<as it is>"
+
+
+_KEEP: Final = _Keep.KEEP
+_Kept = Literal[_Keep.KEEP]
+
+
+class Gate:
+    """A flag that a run reads by one attribute look-up."""
+
+    __slots__ = ("is_open",)
+
+    def __init__(self) -> None:
+        self.is_open = True
+
+
+class Settings:
+    """What holds for every experiment of this process at the moment; read at each run.
+
+    `plain` is open where every experiment may run, and none must raise or be recorded; `quiet`
+    where besides the configured publishers want nothing of a matching run. `blocked` is the reason
+    where no experiment may run: "disabled" by a scope or the environment, or not "enabled".
+    """
+
+    def __init__(self) -> None:
+        self.plain = Gate()
+        self.quiet = Gate()
+        self.lock = threading.RLock()
+        self.off = os.environ.get("TWINRUN_DISABLED", "").lower() in {"1", "true", "yes", "on"}
+        self.disabled_scopes = 0
+        self.raising_scopes = 0
+        self.recorders: tuple[list[Result], ...] = ()
+        self.configured: tuple[PublisherLike, ...] | None = None
+        self.enabled: bool | Callable[[], Any] = True
+        self.raise_on_mismatch = False
+        self.on_failure: OnFailure | None = None
+        self.workers = 4
+        self.queue = 1000
+        self._default: tuple[PublisherLike, ...] | None = None
+        self._environment: tuple[PublisherLike, ...] | None = None
+        self.refresh()
+
+    @property
+    def raising(self) -> bool:
+        """Whether a mismatch raises, unless the experiment itself decides otherwise."""
+        return self.raise_on_mismatch or self.raising_scopes > 0
+
+    def refresh(self) -> None:
+        """Work out what a run looks at first."""
+        disabled = self.off or self.disabled_scopes > 0
+        self.blocked = "disabled" if disabled else "enabled" if self.enabled is False else None
+        plain = self.enabled is True and not (disabled or self.raising or self.recorders)
+        self.plain.is_open = plain
+        self.quiet.is_open = plain and all(map(is_evidence_only, self.configured or ()))
+
+    @property
+    def publishers(self) -> tuple[PublisherLike, ...]:
+        """The publishers of every experiment without its own; made at first use."""
+        configured = self.configured
+        if configured == ():
+            return ()
+        with self.lock:
+            if self._environment is None:
+                self._environment = _publishers_of_environment()
+            if configured is None:
+                if self._default is None:
+                    from twinrun.publishers.structlog import StructlogPublisher
+
+                    self._default = (StructlogPublisher(),)
+                configured = self._default
+            return configured + self._environment
+
+
+def _publishers_of_environment() -> tuple[PublisherLike, ...]:
+    """Make the store publisher that `TWINRUN_STORE` asks for; say what is wrong with it."""
+    url = os.environ.get("TWINRUN_STORE")
+    if not url:
+        return ()
+    try:
+        from twinrun.publishers.store import StorePublisher
+
+        return (StorePublisher(url),)
+    except Exception as error:
+        from twinrun._logging import warn
+
+        warn("twinrun.store_unusable", variable="TWINRUN_STORE", error=str(error))
+        return ()
+
+
+def is_evidence_only(publisher: PublisherLike) -> bool:
+    """Say whether a publisher takes only results that are worth keeping."""
+    return getattr(publisher, "evidence_only", False) is True
+
+
+current: Final = Settings()
+"""The settings of this process."""
+
+
+def checked_publishers(given: Any) -> tuple[PublisherLike, ...]:
+    """Take over a sequence of publishers.
+
+    Raises:
+        ConfigurationError: it is no sequence, or something in it can't publish.
+    """
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise ConfigurationError(
+            f"publishers must be a sequence such as [publisher], not a {type(given).__qualname__}"
+        )
+    for publisher in given:
+        if isinstance(publisher, type) or not (
+            callable(publisher) or callable(getattr(publisher, "publish", None))
+        ):
+            raise ConfigurationError(
+                "a publisher is a callable of one Result or an object with publish(result); "
+                f"{publisher!r} is neither"
+            )
+    return tuple(given)
+
+
+def configure(
+    *,
+    publishers: Sequence[PublisherLike] | _Kept | None = _KEEP,
+    enabled: bool | Callable[[], Any] | _Kept | None = _KEEP,
+    raise_on_mismatch: bool | _Kept | None = _KEEP,
+    on_failure: OnFailure | _Kept | None = _KEEP,
+    workers: int | _Kept | None = _KEEP,
+    queue: int | _Kept | None = _KEEP,
+) -> None:
+    """Set the process's defaults; may be called again at any time, and holds from the next run on.
+
+    What is not given stays as it is; None restores the default.
+
+    Args:
+        publishers: who gets the results of experiments without publishers of their own. By default
+            mismatches are logged, and stored where the environment names a `TWINRUN_STORE`.
+        enabled: a bool, or a callable without arguments that is asked at each run.
+        raise_on_mismatch: raise `MismatchError` for what neither matches nor is ignored; for tests.
+        on_failure: called with (operation, error, experiment's name) when a callback fails.
+        workers: threads for candidates off the caller's path (default 4).
+        queue: candidates that may wait for them (default 1000).
+
+    Raises:
+        ConfigurationError: a value is not of the kind said above; nothing is changed then.
+    """
+    given: dict[str, Any] = {}
+    if publishers is not _KEEP:
+        given["configured"] = None if publishers is None else checked_publishers(publishers)
+    if enabled is not _KEEP:
+        given["enabled"] = True if enabled is None else _switch("enabled", enabled)
+    if raise_on_mismatch is not _KEEP:
+        if raise_on_mismatch not in (True, False, None):
+            raise ConfigurationError(f"raise_on_mismatch is a bool, not {raise_on_mismatch!r}")
+        given["raise_on_mismatch"] = bool(raise_on_mismatch)
+    if on_failure is not _KEEP:
+        if on_failure is not None and not callable(on_failure):
+            raise ConfigurationError(f"on_failure is a callable, not {on_failure!r}")
+        given["on_failure"] = on_failure
+    for name, value, default in (("workers", workers, 4), ("queue", queue, 1000)):
+        if value is not _KEEP:
+            given[name] = default if value is None else _positive(name, value)
+    with current.lock:
+        for name, value in given.items():
+            setattr(current, name, value)
+        current.refresh()
+    if publishers is not _KEEP:
+        _accounts.restart_all()
+
+
+def _switch(name: str, value: Any) -> bool | Callable[[], Any]:
+    """Take a bool or a callable."""
+    if not (isinstance(value, bool) or callable(value)):
+        raise ConfigurationError(f"{name} is a bool or a callable without arguments, not {value!r}")
+    return value
+
+
+def _positive(name: str, value: Any) -> int:
+    """Take a whole number from 1 upwards."""
+    if type(value) is not int or value < 1:
+        raise ConfigurationError(f"{name} is a whole number from 1 upwards, not {value!r}")
+    return value
+
+
+@contextmanager
+def disabled() -> Iterator[None]:
+    """Switch every experiment of the process off for a while: controls run alone."""
+    with _counted("disabled_scopes"):
+        yield
+
+
+@contextmanager
+def raising() -> Iterator[None]:
+    """Raise `MismatchError` for a while, for what neither matches nor is ignored; for tests.
+
+    An experiment's own `raise_on_mismatch` wins over it.
+    """
+    with _counted("raising_scopes"):
+        yield
+
+
+@contextmanager
+def _counted(name: str) -> Iterator[None]:
+    """Enter a scope that nests and that several threads may be in."""
+    _step(name, 1)
+    try:
+        yield
+    finally:
+        _step(name, -1)
+
+
+def _step(name: str, by: int) -> None:
+    with current.lock:
+        setattr(current, name, getattr(current, name) + by)
+        current.refresh()
+
+
+@contextmanager
+def recording() -> Iterator[list[Result]]:
+    """Collect every result of every thread for a while, beside the publishers; nests."""
+    results: list[Result] = []
+    with current.lock:
+        current.recorders = (*current.recorders, results)
+        current.refresh()
+    try:
+        yield results
+    finally:
+        with current.lock:
+            current.recorders = tuple(r for r in current.recorders if r is not results)
+            current.refresh()
+
+
+def flush(timeout: float = 5.0) -> bool:
+    """Wait at most so many seconds until every publisher has delivered what it took.
+
+    Those of single experiments too. Gives True only if all was delivered. A publisher without a
+    `flush` has nothing to wait for.
+    """
+    deadline = time.monotonic() + timeout
+    done = True
+    used = [p for account in _accounts.accounts().values() for p in account.publishers]
+    for publisher in {id(p): p for p in (*current.publishers, *used)}.values():
+        flush_one = getattr(publisher, "flush", None)
+        if flush_one is None:
+            continue
+        try:
+            done = bool(flush_one(max(0.0, deadline - time.monotonic()))) and done
+        except Exception:
+            done = False
+    return done
