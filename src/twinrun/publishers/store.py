@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["StorePublisher"]
 
+_BATCH = 1000  # each transaction opens the file and syncs it once, however much it writes
 _KEPT = frozenset({Outcome.MISMATCHED, Outcome.TIMED_OUT, Outcome.INCONCLUSIVE})
 
 
@@ -73,6 +74,7 @@ class StorePublisher:
         self._release = os.environ.get("TWINRUN_RELEASE") if release is None else release
         self._delivery = Delivery(
             self._write,
+            batch=_BATCH,
             interval=interval,
             idle=self._write_tallies,
             lost=self._report_lost,

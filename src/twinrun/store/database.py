@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 
 from sqlalchemy import Row, create_engine, event, insert, inspect, select, update
 from sqlalchemy.engine import URL, Connection, Engine, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DatabaseError
 from sqlalchemy.pool import NullPool, Pool
 
 from twinrun.errors import ConfigurationError
@@ -203,8 +203,8 @@ class Store:
         try:
             with engine.connect() as connection:
                 version = self._version(connection)
-        except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_NOTADB:
+        except DatabaseError as error:
+            if getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_NOTADB:
                 raise
             raise StoreNotFoundError(f"{self} is no SQLite database") from error
         if version == 0 and not self._create:
