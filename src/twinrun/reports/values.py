@@ -1,0 +1,94 @@
+"""Cleaned values as a Python engineer reads them, on one line or on several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import takewhile
+from typing import Any, Final
+
+from twinrun.analysis.summary import Raised
+from twinrun.observation import NOTHING
+from twinrun.reports.texts import line
+
+__all__ = ["SHORT", "contrast", "lines", "short"]
+
+SHORT: Final = 60
+"""How many characters of a value are shown where it has to share a line."""
+
+_SEARCHED = 2_000  # characters in which two sides are searched for where they begin to differ
+_TAG = "$type"
+
+
+def short(side: Any, limit: int = SHORT) -> str:
+    """Write a cleaned value, a `Raised` or `NOTHING` on one line of at most so many characters."""
+    text = ""
+    for part in _parts(side):
+        text += part
+        if len(text) > limit:  # the rest of a huge value need not be written at all
+            break
+    return _cut(text, limit)
+
+
+def contrast(control: Any, candidate: Any, limit: int = SHORT) -> tuple[str, str]:
+    """Write two sides shortly, leaving out a long beginning in which they don't differ."""
+    ours, theirs = short(control, _SEARCHED), short(candidate, _SEARCHED)
+    if max(len(ours), len(theirs)) > limit:
+        same = sum(
+            1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(ours, theirs, strict=False))
+        )
+        if (start := same - limit // 4) > limit // 4:
+            ours, theirs = "…" + ours[start:], "…" + theirs[start:]
+    return _cut(ours, limit), _cut(theirs, limit)
+
+
+def _cut(text: str, limit: int) -> str:
+    """Keep the beginning of a text, and show that there was more."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def lines(side: Any) -> list[str]:
+    """Write it on as many lines as it takes, each element of a container on its own."""
+    opening, elements, closing = _shape(side)
+    if not elements:
+        return [opening + closing]
+    if len(elements) == 1 and opening.endswith("(") and not _shape(elements[0][1])[1]:
+        return ["".join(_parts(side))]  # Decimal('19.99') reads best on its own line
+    written = [opening]
+    for label, element in elements:
+        first, *others = lines(element)
+        inner = [label + first, *others]
+        inner[-1] += ","
+        written += ["  " + row for row in inner]
+    return [*written, closing]
+
+
+def _parts(side: Any) -> Iterator[str]:
+    """Give a side's text piece by piece."""
+    opening, elements, closing = _shape(side)
+    yield opening
+    for position, (label, element) in enumerate(elements):
+        yield f", {label}" if position else label
+        yield from _parts(element)
+    yield closing
+
+
+def _shape(side: Any) -> tuple[str, list[tuple[str, Any]], str]:
+    """Tell how a side begins, its elements with their labels, and how it ends."""
+    if side is NOTHING:
+        return "nothing", [], ""
+    if isinstance(side, Raised):
+        return (
+            f"raised {line(side.type)}" + (f": {line(side.message)}" if side.message else ""),
+            [],
+            "",
+        )
+    if isinstance(side, list):
+        return "[", [("", element) for element in side], "]"
+    if not isinstance(side, dict):
+        return repr(side), [], ""
+    if _TAG not in side:
+        return "{", [(f"{key!r}: ", side[key]) for key in side], "}"
+    fields = [(f"{line(key)}=", value) for key, value in side.items() if key != _TAG]
+    if len(fields) == 1:
+        fields = [("", fields[0][1])]
+    return f"{line(str(side[_TAG]))}(", fields, ")"
