@@ -287,6 +287,8 @@ def _twin(error: BaseException, made: dict[int, BaseException]) -> BaseException
     _error["__dict__"].__set__(other, attributes)
     for each in _mro(cls):
         for name, value in _fields(error, each).items():
+            if value is None and not _is_heap(each):
+                continue  # unset reads as None, but an OSError tells one from the other
             try:
                 _type["__dict__"].__get__(each)[name].__set__(other, _alone(value, made))
             except (AttributeError, TypeError):
