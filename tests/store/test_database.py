@@ -161,13 +161,23 @@ def test_a_url_that_cannot_be_a_store_is_refused_without_its_password(url):
 
 
 def test_a_store_taken_away_is_made_anew(store, path):
-    """When the file is deleted, one write may fail; the next makes a new store."""
+    """When the file is deleted, the next write makes a new store where the path leads."""
     store.write(mismatches=[mismatch()])
     path.unlink()
-    with pytest.raises(sqlalchemy.exc.OperationalError):
-        store.write(mismatches=[mismatch(1)])
     store.write(mismatches=[mismatch(1)])
-    assert store.groups("e")[0].count == 1
+    assert [exemplar.result_id for exemplar in store.exemplars("f00d")] == ["r1"]
+
+
+def test_a_reader_never_makes_a_file(store, path):
+    """A store that vanishes under a reader is not found any more, and not made again."""
+    store.write(mismatches=[mismatch()])
+    store.close()
+    with Store(path, create=False) as reader:
+        assert len(reader.experiments()) == 1
+        path.unlink()
+        with pytest.raises(StoreNotFoundError):
+            reader.experiments()
+    assert not path.exists()
 
 
 # Versions ----------------------------------------------------------------------------------------

@@ -146,6 +146,8 @@ class StorePublisher:
                     tally=gain,
                 )
                 gains.append((watched, tally, increment))
+        if not gains:
+            self._store.close()  # nothing happens here: forks should find no open connection
         self._store.write(tallies=[increment for _, _, increment in gains])
         for watched, tally, _ in gains:
             watched.written = tally

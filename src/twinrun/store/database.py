@@ -6,13 +6,14 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Self
 
 from sqlalchemy import Row, create_engine, event, insert, inspect, select, update
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError
-from sqlalchemy.pool import NullPool, Pool
+from sqlalchemy.pool import Pool
 
 from twinrun.errors import ConfigurationError
 from twinrun.store import schema
@@ -68,9 +69,10 @@ class Store:
         self._create = create
         self._engine: Engine | None = None
         self._pid = 0
+        self._release: Callable[[], object] = _do_nothing
+        self._file: tuple[int, int] | None = None
         self._ready = False
-        if not create and self._path is not None and not os.path.isfile(self._path):
-            raise StoreNotFoundError(f"there is no store at {self}")
+        self._look_for_file()
 
     def __str__(self) -> str:
         return self._url.render_as_string(hide_password=True)
@@ -148,9 +150,8 @@ class Store:
 
     def close(self) -> None:
         """Let go of the database; a later call opens it again."""
-        if self._engine is not None and self._given is None:
-            self._engine.dispose(close=self._pid == os.getpid())
-        self._engine = None
+        self._release()
+        self._engine, self._ready = None, False
 
     def __enter__(self) -> Self:
         return self
@@ -181,23 +182,36 @@ class Store:
 
     def _prepared(self) -> Engine:
         """Give the engine of this process, its database in place and of this version."""
+        if self._ready and self._given is None and _identity(self._path) != self._file:
+            self.close()  # else what is written would go into a file that nobody can see
         if self._engine is None or self._pid != os.getpid():
-            self._engine, self._pid, self._ready = self._open(), os.getpid(), False
+            self._engine, self._ready = self._open(), False
         if not self._ready:
             self._prepare(self._engine)
-            self._ready = True
+            self._file, self._ready = _identity(self._path), True
         return self._engine
 
     def _open(self) -> Engine:
+        """Make an engine, and remember how to let go of it, in this process and in forked ones."""
+        self._release()
         if self._given is None:
-            return _sqlite_engine(self._url)
-        if self._pid:  # an engine that came through a fork
-            _inherited.append(self._given.pool)
-            self._given.dispose(close=False)
-        return self._given
+            engine = _sqlite_engine(self._url)
+            self._release = weakref.finalize(self, _dispose, engine, os.getpid())
+        else:
+            engine = self._given
+            if self._pid not in (0, os.getpid()):
+                _inherited.append(engine.pool)
+                engine.dispose(close=False)
+        self._pid = os.getpid()
+        return engine
+
+    def _look_for_file(self) -> None:
+        if not self._create and self._path is not None and not os.path.isfile(self._path):
+            raise StoreNotFoundError(f"there is no store at {self}")
 
     def _prepare(self, engine: Engine) -> None:
         """Make the tables, or bring an older store forward; whoever comes first does it."""
+        self._look_for_file()
         if self._create and self._path is not None:
             _create_private(self._path)
         try:
@@ -250,14 +264,35 @@ def _url(url_or_engine: str | os.PathLike[str] | Engine) -> URL:
 
 
 def _sqlite_engine(url: URL) -> Engine:
-    """Make an engine that holds a connection only while it works, so that forks find none."""
     engine = create_engine(
         url,
-        poolclass=NullPool,
+        pool_size=1,  # the writer's, kept: the last one to be closed costs a checkpoint
         connect_args={"timeout": _BUSY_TIMEOUT, "check_same_thread": False},
+        hide_parameters=True,
     )
     event.listen(engine, "connect", _set_up_connection)
     return engine
+
+
+def _dispose(engine: Engine, pid: int) -> None:
+    """Close an engine's connections, unless they are a parent process's."""
+    if pid == os.getpid():
+        engine.dispose()
+    else:
+        _inherited.append(engine.pool)
+
+
+def _do_nothing() -> None:
+    """Let go of nothing."""
+
+
+def _identity(path: str | None) -> tuple[int, int] | None:
+    """Tell a file from another one that takes its place."""
+    try:
+        found = os.stat(path) if path is not None else None
+    except OSError:
+        return None
+    return None if found is None else (found.st_dev, found.st_ino)
 
 
 def _set_up_connection(connection: Any, _record: object) -> None:
