@@ -1,0 +1,225 @@
+"""Which mismatches fall into one group, and which don't."""
+
+from __future__ import annotations
+
+import string
+import subprocess
+import sys
+import uuid
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strategies import keys, pairs, plain
+from twinrun import fingerprints
+from twinrun.comparators.structural import differences
+from twinrun.difference import Difference, DifferenceKind
+from twinrun.fingerprints import fingerprint, generalise
+from twinrun.observation import Observation
+
+OURS = Observation(name="control", value=1, duration_ns=1)
+THEIRS = Observation(name="candidate", value=2, duration_ns=1)
+
+
+def raised(error: BaseException, at: str | None = "shop.cart:total") -> Observation:
+    """An observation of an exception."""
+    return Observation(name="candidate", exception=error, raised_at=at, duration_ns=1)
+
+
+def of(*found: Difference, control: Observation = OURS, candidate: Observation = THEIRS) -> str:
+    """The fingerprint of some differences."""
+    return fingerprint("shop", "new", found, control, candidate)
+
+
+def changed(path: str, kind: DifferenceKind = DifferenceKind.CHANGED, *sides: Any) -> Difference:
+    """A difference at a path."""
+    return Difference(path, kind, *sides)
+
+
+@given(pairs(plain()), st.randoms(use_true_random=False))
+def test_neither_order_nor_repetition_counts(pair: tuple[Any, Any], random: Any) -> None:
+    """Differences are taken as a set."""
+    found = differences(*pair)
+    shuffled = [*found, *found[:2]]
+    random.shuffle(shuffled)
+    assert of(*shuffled) == of(*found)
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=1), st.integers(0, 10**6))
+def test_indices_do_not_count(indices: list[int], other: int) -> None:
+    """However many items differ and wherever they stand, it is one group."""
+    assert of(*(changed(f"$.items[{i}].price") for i in indices)) == of(
+        changed(f"$.items[{other}].price")
+    )
+
+
+@given(st.uuids(), st.uuids())
+def test_ids_do_not_count(one: uuid.UUID, two: uuid.UUID) -> None:
+    """Whether written as text, as hex or as a number, an id is an id."""
+    paths = [differences({k: 1}, {k: 2})[0].path for k in (str(one), two.hex, one.int % 10**9)]
+    assert {generalise(path) for path in paths if not path[2:].isalpha()} == {"$[*]"}
+
+
+@given(pairs(plain()))
+def test_values_do_not_count(pair: tuple[Any, Any]) -> None:
+    """What is told of a value is its type, where the types differ."""
+    found = differences(*pair)
+    bare = [d if d.kind == "type" else Difference(d.path, d.kind) for d in found]
+    assert of(*bare) == of(*found)
+
+
+def test_what_counts() -> None:
+    """Each of these makes a group of its own."""
+    kind, path, error = DifferenceKind, changed("$.a"), ValueError("x")
+    groups = [
+        of(),
+        of(path),
+        of(changed("$.b")),
+        of(changed("$.a", kind.ADDED)),
+        of(changed("$.a", kind.REMOVED)),
+        of(changed("$.a", kind.TYPE, 1, "1")),
+        of(changed("$.a", kind.TYPE, "1", 1)),
+        of(changed("$.a", kind.TYPE, 1, None)),
+        of(path, changed("$.b")),
+        fingerprint("shop", "newer", [path], OURS, THEIRS),
+        fingerprint("bank", "new", [path], OURS, THEIRS),
+        of(path, candidate=raised(error)),
+        of(path, control=raised(error)),
+        of(path, candidate=raised(error, "shop.cart:add")),
+        of(path, candidate=raised(error, None)),
+        of(path, candidate=raised(KeyError("x"))),
+        of(path, control=raised(error), candidate=raised(error)),
+    ]
+    assert len(set(groups)) == len(groups)
+
+
+def test_what_does_not_count() -> None:
+    """Messages, values and durations of one cause vary."""
+    slow = Observation(name="candidate", value=9, duration_ns=10**9)
+    assert of(changed("$.a"), candidate=slow) == of(changed("$.a"))
+    assert of(candidate=raised(ValueError("order 17"))) == of(candidate=raised(ValueError("18")))
+
+
+def test_names_are_not_run_together() -> None:
+    """What stands between the parts can't be forged by a name."""
+    assert fingerprint("a", "b', 'c", [], OURS, THEIRS) != fingerprint(
+        "a', 'b", "c", [], OURS, THEIRS
+    )
+    assert of(changed("$.a.b")) != of(changed("$.a"), changed("$.b"))
+
+
+def test_the_version_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups made by other rules have other names."""
+    before = of(changed("$.a"))
+    monkeypatch.setattr(fingerprints, "VERSION", fingerprints.VERSION + 1)
+    assert of(changed("$.a")) != before
+
+
+def test_a_fingerprint_stays_what_it_was() -> None:
+    """Stored groups keep their names; other rules need another VERSION."""
+    error = raised(ValueError("x"))
+    typed = changed("$.ü", DifferenceKind.TYPE, 1, "1")
+    assert of() == "77256299a4a4f9b4"
+    assert of(changed("$.items[3].price"), typed) == "0ac7f9b0710c48b5"
+    both = of(changed("$", DifferenceKind.RAISED), control=error, candidate=error)
+    assert both == "0c386751027c50c8"
+
+
+def test_it_is_the_same_in_every_process() -> None:
+    """No seeded hash is in it."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]);"
+        "from test_fingerprints import of, changed;"
+        "print(of(changed('$.items[3].price'), changed('$.b')))"
+    )
+    here = __file__.rpartition("/")[0]
+    for seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-c", code, here],
+            env={"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.strip() == of(changed("$.b"), changed("$.items[0].price"))
+
+
+@given(st.text())
+def test_any_text_can_be_a_path_and_a_name(text: str) -> None:
+    """A comparator may write what it likes; the result is 16 hex digits."""
+    found = [Difference(text, DifferenceKind.CHANGED)]
+    digits = fingerprint(text, text, found, OURS, raised(ValueError(), text))
+    assert len(digits) == 16
+    assert set(digits) <= set(string.hexdigits.lower())
+
+
+@given(st.lists(st.one_of(keys(), st.text(), st.floats(), st.tuples()), min_size=1))
+def test_generalising_twice_changes_nothing(way: list[Any]) -> None:
+    """What is general stays so, whatever the keys are."""
+    one: Any = 1
+    two: Any = 2
+    for key in way:
+        one, two = {key: one}, {key: two}
+    (difference,) = differences(one, two)
+    general = generalise(difference.path)
+    assert generalise(general) == general
+
+
+@pytest.mark.parametrize(
+    ("path", "general"),
+    [
+        ("$", "$"),
+        ("$.items[3].price", "$.items[*].price"),
+        ("$[0][1]", "$[*][*]"),
+        ("$[-3]", "$[*]"),
+        ("$[1.5].a", "$[*].a"),
+        ("$[None][True][<tuple>]", "$[None][True][<tuple>]"),
+        ('$["odd key"].a', '$["odd key"].a'),
+        ('$["a]b"][3]', '$["a]b"][*]'),
+        ('$["17"].a', "$[*].a"),
+        ("$.users.user_1234.age", "$.users[*].age"),
+        ('$.users["user-1234"].age', "$.users[*].age"),
+        (r'$["\u00e9\u00e8 \u00fc"]', r'$["\u00e9\u00e8 \u00fc"]'),
+        (r'$["\q1"]', r'$["\q1"]'),
+    ],
+)
+def test_steps_are_generalised_one_by_one(path: str, general: str) -> None:
+    """Indices, numbers and ids become `[*]`; all else stays as it was written."""
+    assert generalise(path) == general
+
+
+def general(key: str) -> bool:
+    """Whether a key is taken for an id."""
+    return generalise(differences({key: 1}, {})[0].path) == "$[*]"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("17", "0", "2024-01-31", "192.168.0.1", "12:30", "+49 170 1234567"),
+        *("deadbeef1", "9f86d081", "00FF00FF", "5d41402abc4b2a76b9719d911017c592"),
+        *("0b9e7c5a-5a52-4f7c-9a39-0d7f2f3f9c11", "{0B9E7C5A-5A52-4F7C-9A39-0D7F2F3F9C11}"),
+        *("user_1234", "order-170", "user12345", "report_2024", "2024_q1", "INV/2024/0042"),
+        *("cus_NffrFeUfNV2Hib", "01ARZ3NDEKTSV4RRFFQ69G5FAV", "V1StGXR8Z5jdHi6BmyT"),
+        *("alice@example.com", "x" * 65),
+    ],
+)
+def test_these_keys_look_like_ids(key: str) -> None:
+    """A dict keyed by such things has one shape for all of them."""
+    assert general(key)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("price", "address2", "line_10", "sha256", "utf8", "iso8601", "rfc3339", "x509", "md5"),
+        *("oauth2AccessToken", "isV2ApiEnabled", "base64EncodedValue", "is_ipv6_enabled", "p99"),
+        *("deadbeef", "facade", "@type", "größe2", "int64", "q1", "http2", "createdAt", "X"),
+        *("MAX_RETRIES", "getHTTPResponseCode", "Content-Type", "first name", "user_7"),
+    ],
+)
+def test_these_keys_are_names(key: str) -> None:
+    """Fields with a digit or two in their names are fields."""
+    assert not general(key)
