@@ -21,12 +21,11 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 def default_settings() -> Iterator[None]:
     """Give every test the default settings, whatever the one before it configured."""
     yield
-    if hasattr(twinrun, "configure"):
-        twinrun.configure(
-            publishers=None,
-            enabled=None,
-            raise_on_mismatch=None,
-            on_failure=None,
-            workers=None,
-            queue=None,
-        )
+    twinrun.configure(
+        publishers=None,
+        enabled=None,
+        raise_on_mismatch=None,
+        on_failure=None,
+        workers=None,
+        queue=None,
+    )

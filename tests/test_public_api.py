@@ -1,0 +1,213 @@
+"""What is public is declared here, name by name, and says what it is."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from types import ModuleType
+
+import pytest
+
+import twinrun
+
+PUBLIC: dict[str, set[str]] = {
+    "twinrun": {
+        "Comparison",
+        "ConfigurationError",
+        "Difference",
+        "DifferenceKind",
+        "Experiment",
+        "Histogram",
+        "MismatchError",
+        "NOTHING",
+        "Observation",
+        "Outcome",
+        "Result",
+        "Tally",
+        "configure",
+        "disabled",
+        "experiment",
+        "flush",
+        "in_candidate",
+        "raising",
+        "recording",
+        "tallies",
+    },
+    "twinrun.analysis": set(),
+    "twinrun.analysis.summary": {
+        "CandidateSummary",
+        "Example",
+        "ExperimentSummary",
+        "GroupSummary",
+        "Quantiles",
+        "Raised",
+        "example",
+        "observed",
+        "read",
+        "summarise",
+    },
+    "twinrun.cleaners": {"clean", "one_line", "payload"},
+    "twinrun.cli": {
+        "COULD_NOT_TELL",
+        "CouldNotTellError",
+        "INTERRUPTED",
+        "report",
+        "run",
+        "show",
+        "twinrun",
+    },
+    "twinrun.comparators": {"equal", "same_error"},
+    "twinrun.comparators.equality": {"equal"},
+    "twinrun.comparators.raised": {"same_error"},
+    "twinrun.comparators.structural": {"BudgetExceededError", "NODE_BUDGET", "differences"},
+    "twinrun.definition": {"Experiment", "Experimental", "experiment"},
+    "twinrun.delivery": {"Delivery", "EXIT_SECONDS"},
+    "twinrun.demo": {"demo"},
+    "twinrun.demo.command": {"NAME", "demo"},
+    "twinrun.demo.harvest": {"files", "references"},
+    "twinrun.demo.references": {"Reference", "split_by_regex", "split_by_urllib"},
+    "twinrun.difference": {"Difference", "DifferenceKind"},
+    "twinrun.errors": {"ConfigurationError", "MismatchError"},
+    "twinrun.fingerprints": {"VERSION", "fingerprint", "generalise"},
+    "twinrun.histogram": {"Histogram", "SCALE", "bucket_index"},
+    "twinrun.observation": {"NOTHING", "Nothing", "Observation"},
+    "twinrun.publishers": {
+        "JSONLinesPublisher",
+        "MemoryPublisher",
+        "StatsdPublisher",
+        "StorePublisher",
+        "StructlogPublisher",
+    },
+    "twinrun.publishers.jsonl": {"JSONLinesPublisher"},
+    "twinrun.publishers.memory": {"MemoryPublisher"},
+    "twinrun.publishers.statsd": {"StatsdPublisher"},
+    "twinrun.publishers.store": {"StorePublisher"},
+    "twinrun.publishers.structlog": {"StructlogPublisher"},
+    "twinrun.reports": set(),
+    "twinrun.reports.figures": {"NONE", "count", "duration", "moment", "percentage", "ratio"},
+    "twinrun.reports.group": {"show"},
+    "twinrun.reports.json": {"VERSION", "group", "report"},
+    "twinrun.reports.terminal": {"NARROWEST", "SHORT", "indented", "print_out", "report", "table"},
+    "twinrun.reports.texts": {"block", "line", "plain"},
+    "twinrun.reports.values": {"SHORT", "contrast", "lines", "short"},
+    "twinrun.result": {"BASELINE", "Comparison", "Outcome", "Result"},
+    "twinrun.samplers": {"Coin", "Dice", "chosen"},
+    "twinrun.scrubbing": {"REDACTED", "is_secret_name", "scrub"},
+    "twinrun.settings": {
+        "Settings",
+        "checked_publishers",
+        "configure",
+        "current",
+        "disabled",
+        "flush",
+        "is_evidence_only",
+        "raising",
+        "recording",
+    },
+    "twinrun.store": {
+        "Exemplar",
+        "ExperimentRecord",
+        "GroupRecord",
+        "Mismatch",
+        "Store",
+        "StoreNotFoundError",
+        "StoreVersionError",
+        "TallyIncrement",
+    },
+    "twinrun.store.database": {"Store", "StoreNotFoundError", "StoreVersionError"},
+    "twinrun.store.records": {
+        "Exemplar",
+        "ExperimentRecord",
+        "GroupRecord",
+        "Mismatch",
+        "TallyIncrement",
+        "storable_text",
+    },
+    "twinrun.store.schema": {
+        "MIGRATIONS",
+        "exemplars",
+        "experiments",
+        "metadata",
+        "mismatch_groups",
+        "schema_version",
+        "tallies",
+    },
+    "twinrun.store.writing": {"FIRST_KEPT", "PAYLOAD_LIMIT", "RESERVOIR", "add_records", "moment"},
+    "twinrun.tally": {"CONTROL_FIRST", "CONTROL_LAST", "Tally"},
+    "twinrun.tracebacks": {"detach", "message", "place", "text", "twin", "type_name"},
+    "twinrun.typing": {
+        "AfterRun",
+        "Behaviour",
+        "Clean",
+        "CompareErrors",
+        "CompareValues",
+        "Context",
+        "Ignore",
+        "Ledger",
+        "OnFailure",
+        "Publisher",
+        "PublisherLike",
+    },
+}
+
+
+def public_modules() -> set[str]:
+    """The modules that a user may import: no part of their name begins with an underscore."""
+    found = {info.name for info in pkgutil.walk_packages(twinrun.__path__, "twinrun.")}
+    return {"twinrun"} | {
+        name for name in found if not any(part.startswith("_") for part in name.split("."))
+    }
+
+
+def test_every_public_module_is_declared() -> None:
+    """A module becomes public by intention only."""
+    assert public_modules() == set(PUBLIC)
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_exactly_the_declared_names_are_public(name: str) -> None:
+    """`__all__` holds the declared names, each once, and each is there."""
+    module = importlib.import_module(name)
+    assert sorted(module.__all__) == sorted(PUBLIC[name])
+    assert [missing for missing in module.__all__ if not hasattr(module, missing)] == []
+
+
+def undocumented(module: ModuleType) -> list[str]:
+    """The public functions, classes and their public methods that have no docstring."""
+    objects = {name: getattr(module, name) for name in module.__all__}
+    for name, value in list(objects.items()):
+        if inspect.isclass(value) and value.__module__.startswith("twinrun"):
+            objects |= {f"{name}.{n}": m for n, m in vars(value).items() if not n.startswith("_")}
+    return [name for name, value in objects.items() if needs_docstring(value) and not doc(value)]
+
+
+def needs_docstring(value: object) -> bool:
+    """Whether a thing is one that can carry a docstring of its own."""
+    return isinstance(value, type | property | classmethod | staticmethod) or inspect.isroutine(
+        value
+    )
+
+
+def doc(value: object) -> str | None:
+    """A thing's own docstring, not one that it inherits."""
+    return getattr(value, "__doc__", None)
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_every_public_thing_says_what_it_is(name: str) -> None:
+    """Functions, classes, methods and properties have docstrings."""
+    module = importlib.import_module(name)
+    assert doc(module)
+    assert undocumented(module) == []
+
+
+def test_a_missing_docstring_is_found() -> None:
+    """The check sees bare functions, bare classes and bare methods."""
+    module = ModuleType("twinrun.fake")
+    source = "def bare(): pass\nclass Bare:\n    def method(self): pass\nclass Told:\n    'Told.'"
+    exec(source, vars(module))
+    vars(module)["__all__"] = ["bare", "Bare", "Told"]
+    for cls in ("Bare", "Told"):
+        getattr(module, cls).__module__ = "twinrun.fake"
+    assert undocumented(module) == ["bare", "Bare", "Bare.method"]
