@@ -218,15 +218,15 @@ def _bounded_json(payload: Mapping[str, Any]) -> str:
     if len(text) <= PAYLOAD_LIMIT:
         return text
     candidate = payload["candidate"]
-    differences = [
-        {**difference, "control": _TOO_LARGE, "candidate": _TOO_LARGE}
-        for difference in candidate["differences"][:_DIFFERENCES_KEPT]
-    ]
-    return _json(
-        {
-            **payload,
-            "context": {},
-            "control": {**payload["control"], "value": _TOO_LARGE},
-            "candidate": {**candidate, "value": _TOO_LARGE, "differences": differences},
-        }
-    )
+    differences = candidate["differences"][:_DIFFERENCES_KEPT]
+    cut = {
+        **_without(candidate, "value"),
+        "differences": [_without(each, "control", "candidate") for each in differences],
+    }
+    control = _without(payload["control"], "value")
+    return _json({**payload, "context": {}, "control": control, "candidate": cut})
+
+
+def _without(part: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Say of these entries, where they are there, that they were too large."""
+    return {name: _TOO_LARGE if name in names else value for name, value in part.items()}
