@@ -1,0 +1,87 @@
+"""The benchmarks' table tells the truth about targets and about peers that are missing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from benchmarks import __main__ as table
+from benchmarks import comparators, imports, overhead, store
+from benchmarks.measuring import Effort, Row, missing, per_call, row_of
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Set the rows that the table is made of."""
+
+    def set_rows(*rows: Row) -> None:
+        for part in (overhead, comparators, store, imports):
+            monkeypatch.setattr(part, "rows", lambda effort: [])
+        monkeypatch.setattr(overhead, "rows", lambda effort: list(rows))
+
+    return set_rows
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "target", "inverse", "met"),
+    [
+        (3.0, 1.0, 4.0, False, True),
+        (5.0, 1.0, 4.0, False, False),
+        (1.0, 9.0, 8.0, True, True),
+        (1.0, 7.0, 8.0, True, False),
+        (1.0, 7.0, None, True, None),
+    ],
+)
+def test_a_target_is_a_ceiling_or_for_how_many_times_less_a_floor(
+    ours: float, theirs: float, target: float | None, inverse: bool, met: bool | None
+) -> None:
+    """A row without a target is neither met nor missed."""
+    row = row_of("work", "peer", [(ours, theirs)], target=target, inverse=inverse)
+    assert row.ratio == (theirs / ours if inverse else ours / theirs)
+    assert row.met is met
+
+
+def test_a_ratio_is_the_median_of_the_rounds_ratios() -> None:
+    """A round in which the machine was busy with something else does not count for more."""
+    assert row_of("work", "peer", [(2.0, 1.0), (400.0, 100.0), (3.0, 1.0)]).ratio == 3
+
+
+def test_loops_are_timed_in_turn() -> None:
+    """Every round times each loop once, in the order given."""
+    turns: list[str] = []
+    loops = [lambda count, name=name: turns.append(name) for name in ("ours", "theirs")]
+    rounds = per_call(loops, Effort(rounds=3, seconds=0.0))  # type: ignore[arg-type]
+    assert [len(row) for row in rounds] == [2, 2, 2]
+    assert turns[-6:] == ["ours", "theirs"] * 3
+
+
+def test_a_missing_peer_is_told_and_fails_only_where_it_is_required(
+    measured: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its row says so, and the exit code says so if asked to."""
+    measured(missing("overhead", "laboratory's", "laboratory"))
+    assert table.main(["--short"]) == 0
+    assert "laboratory is not installed" in capsys.readouterr().out
+    assert table.main(["--short", "--require-peers"]) == 1
+    assert "pip install" in capsys.readouterr().err
+
+
+def test_json_holds_the_same_rows(
+    measured: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each row says what was measured and whether its target is met."""
+    measured(row_of("a call", "a bare one", [(2e-6, 1e-6)], target=1.5))
+    assert table.main(["--json"]) == 0
+    [row] = json.loads(capsys.readouterr().out)
+    assert (row["work"], row["ratio"], row["target"], row["met"]) == ("a call", 2, 1.5, False)
+
+
+def test_both_prices_are_the_same() -> None:
+    """What is measured as a matching run does match."""
+    from benchmarks.pricing import quote, quote_v2
+
+    for unit_price in (1, 99, 1250):
+        for quantity in (1, 9, 10, 99, 100, 250):
+            priced = quote(unit_price, quantity, country="DE")
+            assert quote_v2(unit_price, quantity, country="DE") == priced
