@@ -8,6 +8,7 @@ are named by their type and never consumed.
 from __future__ import annotations
 
 import datetime
+import re
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -39,6 +40,8 @@ _BYTES: Final = 256  # of bytes, shown as text
 _BITS: Final = 212  # of an int that is written out: 64 digits
 _WINDOW: Final = 1024  # characters past the bound in which a secret's end is looked for
 _SECRETS: Final = 100  # named secrets that are looked for elsewhere
+
+_PLAIN: Final = re.compile(r"[ !#-\[\]-~]*")  # as long in JSON as it is
 
 # Taken now: a test that freezes time puts classes of its own in their place.
 _DATE, _DATETIME, _TIME = datetime.date, datetime.datetime, datetime.time
@@ -85,26 +88,29 @@ class Walk:
 
     def text(self, text: str, limit: int = _STRING) -> str:
         """Give a text without secrets, NULs and lone surrogates, cut to so many bytes of UTF-8."""
-        import json
-
         scrubbed = scrub(text[: limit + _WINDOW])
-        if text in self._secrets:
-            scrubbed = REDACTED
-        for secret in self._secrets:
-            if len(secret) >= 6:  # shorter ones would be found in innocent words
-                scrubbed = scrubbed.replace(secret, REDACTED)
+        if self._secrets:
+            scrubbed = self._without_named(text, scrubbed)
+        if len(text) <= min(limit, self.size) and _PLAIN.fullmatch(scrubbed):
+            self.size -= len(scrubbed) + 2
+            return scrubbed
         data = scrubbed.replace("\0", "\\x00").encode("utf-8", "backslashreplace")
+        made = data[:limit].decode("utf-8", "ignore")
         if len(data) > limit or len(text) > limit + _WINDOW:
-            data = data[:limit]
-            made = f"{data.decode('utf-8', 'ignore')}… ({len(text)} characters)"
-        else:
-            made = data.decode()
-        written = len(json.dumps(made))
-        if written > max(self.size, 64):
+            made += f"… ({len(text)} characters)"
+        if len(_json(made)) > max(self.size, 64):
             made = f"{made[: max(self.size, 0) // 12]}… ({len(text)} characters)"
-            written = len(json.dumps(made))
-        self.size -= written
+        self.size -= len(_json(made))
         return made
+
+    def _without_named(self, text: str, scrubbed: str) -> str:
+        """Redact what stood under a secret name elsewhere; short ones only as a whole text."""
+        if text in self._secrets:
+            return REDACTED
+        for secret in self._secrets:
+            if len(secret) >= 6:
+                scrubbed = scrubbed.replace(secret, REDACTED)
+        return scrubbed
 
     def named(self, name: str, value: Any) -> Any:
         """Clean the value of a field or key, unless that is named like a secret."""
@@ -159,13 +165,13 @@ class Walk:
             return self.tagged(kind, {"$cut": "cycle" if id(value) in self._above else "depth"})
         self._above.add(id(value))
         try:
-            read = next((read for base, read in _READERS if issubclass(kind, base)), _read_unknown)
-            return read(self, value, kind)
+            # Only a type without a metaclass of its own is sure to be hashed by the interpreter.
+            read = _EXACT.get(kind) if type(kind) is type else None
+            return (read or _reader(kind))(self, value, kind)
         finally:
             self._above.discard(id(value))
 
     def _is_spent(self) -> bool:
-        """Whether nothing more fits."""
         return self._nodes <= 0 or self.size <= 0
 
 
@@ -211,8 +217,9 @@ def _read_bytes(walk: Walk, value: bytes | bytearray, kind: type) -> Any:
     return walk.tagged(kind, {"length": base.__len__(value), "text": text})
 
 
-def _read_list(walk: Walk, value: list[Any], kind: type) -> Any:
-    made = walk.items(list.__iter__(value), list.__len__(value))
+def _read_list(walk: Walk, value: Any, kind: type) -> Any:
+    base = list if issubclass(kind, list) else deque
+    made = walk.items(base.__iter__(value), base.__len__(value))
     return _native(walk, kind, list, "items", made)
 
 
@@ -227,17 +234,11 @@ def _read_tuple(walk: Walk, value: tuple[Any, ...], kind: type) -> Any:
 
 def _read_set(walk: Walk, value: Any, kind: type) -> Any:
     """Read a set in an order of its own, since sets of texts have another one in each process."""
-    import json
-
     base = set if issubclass(kind, set) else frozenset
     size = base.__len__(value)
     made = [walk.value(item) for item in islice(base.__iter__(value), _ITEMS)]
-    made.sort(key=json.dumps)
+    made.sort(key=_json)
     return walk.tagged(kind, {"items": [*made, *([{"$more": size - _ITEMS}] * (size > _ITEMS))]})
-
-
-def _read_deque(walk: Walk, value: deque[Any], kind: type) -> Any:
-    return walk.tagged(kind, {"items": walk.items(deque.__iter__(value), deque.__len__(value))})
 
 
 def _read_range(walk: Walk, value: range, kind: type) -> Any:
@@ -322,7 +323,7 @@ _READERS: Final[tuple[tuple[type, Callable[[Walk, Any, type], Any]], ...]] = (
     (tuple, _read_tuple),
     (set, _read_set),
     (frozenset, _read_set),
-    (deque, _read_deque),
+    (deque, _read_list),
     (bytes, _read_bytes),
     (bytearray, _read_bytes),
     (complex, _read_complex),
@@ -335,6 +336,13 @@ _READERS: Final[tuple[tuple[type, Callable[[Walk, Any, type], Any]], ...]] = (
     (BuiltinFunctionType, _read_function),
     (range, _read_range),
 )
+
+_EXACT: Final = dict(_READERS)
+
+
+def _reader(kind: type) -> Callable[[Walk, Any, type], Any]:
+    """Find how a type is read: as the first built-in type that it is made from."""
+    return next((read for base, read in _READERS if issubclass(kind, base)), _read_unknown)
 
 
 # Reading past a type's own code ------------------------------------------------------------------
@@ -382,3 +390,9 @@ def _as_name(key: Any) -> str:
     if issubclass(kind, str):
         return _exact(key)
     return key.decode("latin-1") if kind is bytes else ""
+
+
+def _json(data: Any) -> str:
+    import json
+
+    return json.dumps(data)

@@ -15,9 +15,14 @@ def warn(event: str, **keys: Any) -> None:
     """
     structlog = sys.modules.get("structlog")
     if structlog is not None and _is_configured(structlog):
-        logger = structlog.get_logger("twinrun").bind()
-        # An asynchronous logger's methods would have to be awaited; it knows its plain twin.
-        getattr(logger, "sync_bl", logger).warning(event, **keys)
+        stdlib = structlog.stdlib
+        # An asynchronous logger wants a running loop, and its methods would have to be awaited.
+        is_async = structlog.get_config()["wrapper_class"] is stdlib.AsyncBoundLogger
+        wrapper = stdlib.BoundLogger if is_async else None
+        logger = structlog.wrap_logger(
+            None, wrapper_class=wrapper, logger_factory_args=("twinrun",)
+        )
+        logger.warning(event, **keys)
         return
     import logging
 
