@@ -45,7 +45,7 @@ class StatsdPublisher:
 
     def publish(self, result: Result) -> None:
         """Send the stats of one run."""
-        name = ".".join(filter(None, (self._prefix, _levels(result.experiment))))
+        name = ".".join(filter(None, (self._prefix, _levels(result.experiment) or "_")))
         with self._client.pipeline() as pipe:
             pipe.incr(f"{name}.runs")
             _send(pipe, f"{name}.{_level(result.control.name)}", result.control)
