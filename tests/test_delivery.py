@@ -80,7 +80,7 @@ def told(monkeypatch):
 
 def run(script, *arguments, check=True):
     """Run a script in a fresh interpreter; give what it printed."""
-    command = [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)]
+    command = [sys.executable, "-X", "dev", "-c", textwrap.dedent(script), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     if check:
         assert done.returncode == 0, done.stderr

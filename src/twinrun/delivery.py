@@ -24,6 +24,7 @@ EXIT_SECONDS: Final = 2.0
 """So long an exiting process waits for everything that is queued anywhere."""
 
 _LONGEST_PAUSE: Final = 60.0  # seconds between two attempts at a sink that fails
+_SHORT_PAUSE: Final = 0.1  # the same while a flush or an exit waits
 
 
 class _Counter:
@@ -224,6 +225,8 @@ class Delivery:
             if self._closed is None:
                 self._round()
                 pause = min(self._interval * 2 ** min(self._failures, 20), _LONGEST_PAUSE)
+                if self._flushes:  # somebody waits for it to work again
+                    pause = min(pause, _SHORT_PAUSE)
 
     def _round(self, deadline: float = math.inf) -> bool:
         """Deliver what is queued by now and answer the flushes asked for; False if it failed."""

@@ -130,7 +130,7 @@ PRELUDE = """
 def script(text, *arguments):
     """Run a program that experiments and publishes to a store; give the ended process."""
     program = textwrap.dedent(PRELUDE) + textwrap.dedent(text)
-    command = [sys.executable, "-c", program, *map(str, arguments)]
+    command = [sys.executable, "-X", "dev", "-c", program, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done

@@ -54,7 +54,8 @@ class Store:
 
     It takes the path of an SQLite file, a URL such as `sqlite:///twinrun.db`, or a SQLAlchemy
     Engine, whose owner keeps it. Nothing is opened before the first use; any thread may use it.
-    With `create=False` it reads what is there and makes nothing.
+    With `create=False` it reads what is there and makes nothing. An SQLite file that several
+    processes use must lie on a local disk: its write-ahead log does not work over a network.
 
     Raises:
         ConfigurationError: the URL can't be read, or is not one of a database that is served.
@@ -184,12 +185,14 @@ class Store:
         """Give the engine of this process, its database in place and of this version."""
         if self._ready and self._given is None and _identity(self._path) != self._file:
             self.close()  # else what is written would go into a file that nobody can see
-        if self._engine is None or self._pid != os.getpid():
-            self._engine, self._ready = self._open(), False
+        engine = self._engine
+        if engine is None or self._pid != os.getpid():
+            engine = self._engine = self._open()
+            self._ready = False
         if not self._ready:
-            self._prepare(self._engine)
+            self._prepare(engine)
             self._file, self._ready = _identity(self._path), True
-        return self._engine
+        return engine
 
     def _open(self) -> Engine:
         """Make an engine, and remember how to let go of it, in this process and in forked ones."""
