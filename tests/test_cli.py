@@ -19,8 +19,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from twinrun import experiment
 from twinrun.cli import COULD_NOT_TELL, INTERRUPTED, twinrun
 from twinrun.histogram import Histogram
+from twinrun.publishers import StorePublisher
 from twinrun.result import Outcome
 from twinrun.store import Mismatch, Store, TallyIncrement
 from twinrun.tally import CONTROL_FIRST, CONTROL_LAST, Tally
@@ -525,7 +527,7 @@ def test_a_poor_encoding_gets_plainer_characters(store: Path, encoding: str) -> 
 
 def big_store(path: Path) -> Path:
     """Fill a store whose report is larger than any pipe's buffer."""
-    fill(path, {f"experiment-{number:05}" + "x" * 900: TALLY for number in range(120)})
+    fill(path, {f"experiment-{number:05}" + "x" * 2000: TALLY for number in range(50)})
     return path
 
 
@@ -573,3 +575,33 @@ def test_help_says_what_each_command_does(command: list[str]) -> None:
 def test_version_is_the_installed_one() -> None:
     """--version names the program and its version."""
     assert call("--version").output == f"twinrun {version('twinrun')}\n"
+
+
+def test_an_experiment_is_reported_as_it_ran(tmp_path: Path) -> None:
+    """From the decorator through the store to the report: the numbers are those of the runs."""
+    path = tmp_path / "real.db"
+    publisher = StorePublisher(path)
+
+    def half(number: int) -> dict[str, float]:
+        if number == 7:
+            raise ValueError("no half of seven")
+        return {"half": number / 2}
+
+    @experiment("halves", candidate=half, publishers=[publisher])
+    def floor(number: int) -> dict[str, float]:
+        return {"half": number // 2}
+
+    for number in range(10):
+        floor(number)
+    assert publisher.flush(30)
+    publisher.close()
+    (found,) = json.loads(call("report", "halves", "--json", "--store", path).output)["experiments"]
+    (candidate,) = found["candidates"]
+    assert (found["runs"], candidate["match_rate"], candidate["errors"]) == (10, 0.5, 1)
+    assert sorted(group["count"] for group in found["groups"]) == [1, 4]
+    shown = {group["kinds"][0]: group["example"] for group in found["groups"]}
+    assert shown["raised"]["control"] == {"value": {"half": 3}}
+    assert shown["raised"]["candidate"]["exception"]["type"] == "ValueError"
+    for group in found["groups"]:
+        text = call("show", group["fingerprint"], "--store", path).output
+        assert "no half of seven" in text or "$.half" in text

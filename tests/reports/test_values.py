@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -9,14 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twinrun.analysis.summary import Raised
+from twinrun.cleaners import clean
 from twinrun.observation import NOTHING
 from twinrun.reports.values import contrast, lines, short
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.text(st.characters(), max_size=5)
+TAGGED = st.sampled_from(["$type", "$more", "$cut", "items"])
 CLEANED = st.recursive(
     LEAVES,
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text() | st.just("$type"), inner)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(TAGGED | st.text(), inner | st.sampled_from(["dict", "set"]))
     ),
     max_leaves=15,
 )
@@ -33,6 +37,23 @@ CLEANED = st.recursive(
         ([1, [True, {"a": 2.5}]], "[1, [True, {'a': 2.5}]]"),
         ({"$type": "Decimal", "value": "1.0"}, "Decimal('1.0')"),
         ({"$type": "Point", "x": 1, "y": 2}, "Point(x=1, y=2)"),
+        (clean((1, "a")), "(1, 'a')"),
+        (clean(((),)), "(())"),
+        (clean({2}), "{2}"),
+        (clean(set()), "set([])"),
+        ({"$type": "dict", "items": [7]}, "dict([7])"),
+        (clean({1: {"a": 2}, None: 3}), "{1: {'a': 2}, None: 3}"),
+        (clean({"$type": 1, "$$": 2}), "{'$type': 1, '$$': 2}"),
+        (clean(Decimal("1.50")), "decimal.Decimal('1.50')"),
+        (clean(float("nan")), "float('nan')"),
+        (clean(b"ab"), "bytes(length=2, text='ab')"),
+        (clean(frozenset({1})), "frozenset([1])"),
+        (clean(KeyError("a")), "KeyError(\"'a'\")"),
+        ({"$withheld": "clean"}, "… withheld: clean"),
+        ([1, {"$more": 5}], "[1, … 5 more]"),
+        ({"a": 1, "$more": 5}, "{'a': 1, … 5 more}"),
+        ({"$type": "list", "$cut": "cycle"}, "list(… cut: cycle)"),
+        ({"$type": "dict", "items": [[1, 2], {"$more": 3}]}, "{1: 2, … 3 more}"),
         (Raised("ValueError", ""), "raised ValueError"),
         (Raised("ValueError", "a\x1bb"), "raised ValueError: a\\x1bb"),
     ],
@@ -48,6 +69,20 @@ def test_short_is_short_and_safe(value: Any, limit: int) -> None:
     text = short(value, limit)
     assert len(text) <= limit
     assert text.isprintable()
+
+
+@given(
+    st.recursive(
+        LEAVES,
+        lambda inner: (
+            st.lists(inner) | st.sets(LEAVES) | st.dictionaries(LEAVES, inner) | st.tuples(inner)
+        ),
+    )
+)
+def test_whatever_cleaning_gives_can_be_written(value: Any) -> None:
+    """Every value that was cleaned can be written, on one line and on several."""
+    assert short(clean(value)).isprintable()
+    assert all(row.isprintable() for row in lines(clean(value)))
 
 
 @given(CLEANED)

@@ -78,6 +78,8 @@ def _example(exemplar: Exemplar, kept: int) -> Iterator[RenderableType]:
     if payload["candidate"]["differences"]:
         yield ""
         yield indented(_differences(candidate["differences"]))
+        if cut := candidate.get("differences_cut"):
+            yield indented(Text(f"and {figures.count(cut)} more differences", style="dim"))
     for observation in (control, candidate):
         if observation.get("traceback"):
             yield ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Literal
 
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
@@ -35,7 +36,8 @@ SHORT = 10
 """How many characters of a fingerprint are shown; `twinrun show` takes any beginning of it."""
 
 _NAMED = 3
-_WIDEST = 24
+_GAP = 3
+_WHERE = 24  # columns that are left at the least for where a group differs
 _NUMBERS = (1, 2)  # the positions of a group's count and share
 _RARE = (Outcome.IGNORED, Outcome.TIMED_OUT, Outcome.INCONCLUSIVE)
 
@@ -59,14 +61,11 @@ def print_out(parts: Iterable[RenderableType], width: int, styled: bool) -> str:
     return "\n".join(row.rstrip(" ") for row in capture.get().split("\n"))
 
 
-def table(*columns: tuple[str, str]) -> Table:
+def table(*columns: tuple[str, Literal["left", "right"]]) -> Table:
     """Make a table without lines of (heading, "left" or "right") columns that folds, never cuts."""
-    made = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    made = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim")
     for heading, justify in columns:
-        right = justify == "right"
-        made.add_column(
-            Text(heading), justify="right" if right else "left", no_wrap=right, overflow="fold"
-        )
+        made.add_column(Text(heading), justify=justify, overflow="fold")
     return made
 
 
@@ -79,13 +78,13 @@ def report(summaries: Sequence[ExperimentSummary], width: int, styled: bool) -> 
     """Write the report of experiments, one section for each."""
     parts: list[RenderableType] = []
     for summary in summaries:
-        parts += [*_section(summary), ""]
+        parts += [*_section(summary, max(width, NARROWEST)), ""]
     if any(summary.groups for summary in summaries):
         parts.append(Text("One group in full: twinrun show GROUP", style="dim"))
     return print_out(parts, width, styled)
 
 
-def _section(summary: ExperimentSummary) -> Iterable[RenderableType]:
+def _section(summary: ExperimentSummary, width: int) -> Iterable[RenderableType]:
     """Give the parts of one experiment's section."""
     seen = f"first seen {_when(summary.first_seen)}, last seen {_when(summary.last_seen)} UTC"
     yield Text(line(summary.name), style="bold")
@@ -103,7 +102,7 @@ def _section(summary: ExperimentSummary) -> Iterable[RenderableType]:
             yield indented(Text(f"{what}: {_listed(counts)}", style="yellow"))
     if summary.groups:
         yield ""
-        yield from map(indented, _groups(summary, apart=len(candidates) > 1))
+        yield from map(indented, _groups(summary, len(candidates) > 1, width))
     if rest := _rest(summary):
         yield indented(Text(rest, style="dim"))
 
@@ -165,11 +164,13 @@ def _timings(controls: Mapping[str, Quantiles], candidates: Sequence[CandidateSu
     return made
 
 
-def _groups(summary: ExperimentSummary, apart: bool) -> Iterator[RenderableType]:
+def _groups(summary: ExperimentSummary, apart: bool, width: int) -> Iterator[RenderableType]:
     """Set out the groups, each with an example; the candidate is named where there are several."""
     rows = [_group(group, apart) for group in summary.groups]
     headings = ["group", "count", "share", *(["candidate"] if apart else []), "kind", "where"]
     widths = [max(map(cell_len, column)) for column in zip(headings, *rows, strict=True)][:-1]
+    while sum(widths) + _GAP * len(widths) > width - _WHERE:
+        widths[widths.index(max(widths))] -= 1
     yield _aligned(headings, widths, style="dim")
     for group, row in zip(summary.groups, rows, strict=True):
         yield _aligned(row, widths, style="")
@@ -192,15 +193,10 @@ def _group(group: GroupSummary, apart: bool) -> list[str]:
 
 def _aligned(cells: Sequence[str], widths: Sequence[int], style: str) -> Table:
     """Lay out one row by given widths, so that what is printed between rows has all the width."""
-    row = Table.grid(padding=(0, 3, 0, 0))
+    row = Table.grid(padding=(0, _GAP, 0, 0))
     for position, width in enumerate(widths):
-        right = position in _NUMBERS
-        row.add_column(
-            justify="right" if right else "left",
-            width=width if right else min(width, _WIDEST),
-            no_wrap=right,
-            overflow="fold",
-        )
+        justify: Literal["left", "right"] = "right" if position in _NUMBERS else "left"
+        row.add_column(justify=justify, width=width, overflow="fold")
     row.add_column(overflow="fold")
     first, *others = cells
     row.add_row(Text(first, style=style or "cyan"), *(Text(cell, style=style) for cell in others))

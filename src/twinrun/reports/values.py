@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import takewhile
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
+
+import attrs
 
 from twinrun.analysis.summary import Raised
 from twinrun.observation import NOTHING
@@ -16,7 +18,24 @@ SHORT: Final = 60
 """How many characters of a value are shown where it has to share a line."""
 
 _SEARCHED = 2_000  # characters in which two sides are searched for where they begin to differ
-_TAG = "$type"
+_TYPE = "$type"
+_NOTES = {
+    "$more": "… {} more",
+    "$cut": "… cut: {}",
+    "$withheld": "… withheld: {}",
+    "$failed": "… unreadable: {}",
+}
+_BRACKETS = {"tuple": ("(", ")"), "set": ("{", "}")}
+
+
+@attrs.frozen
+class _Note:
+    """What cleaning says in place of something that it left out."""
+
+    text: str
+
+
+_Shape: TypeAlias = tuple[str, list[tuple[str, Any]], str]
 
 
 def short(side: Any, limit: int = SHORT) -> str:
@@ -51,7 +70,12 @@ def lines(side: Any) -> list[str]:
     opening, elements, closing = _shape(side)
     if not elements:
         return [opening + closing]
-    if len(elements) == 1 and opening.endswith("(") and not _shape(elements[0][1])[1]:
+    if (
+        len(elements) == 1
+        and opening.endswith("(")
+        and opening != "("
+        and not _shape(elements[0][1])[1]
+    ):
         return ["".join(_parts(side))]  # Decimal('19.99') reads best on its own line
     written = [opening]
     for label, element in elements:
@@ -72,23 +96,55 @@ def _parts(side: Any) -> Iterator[str]:
     yield closing
 
 
-def _shape(side: Any) -> tuple[str, list[tuple[str, Any]], str]:
+def _shape(side: Any) -> _Shape:
     """Tell how a side begins, its elements with their labels, and how it ends."""
     if side is NOTHING:
         return "nothing", [], ""
+    if isinstance(side, _Note):
+        return side.text, [], ""
     if isinstance(side, Raised):
-        return (
-            f"raised {line(side.type)}" + (f": {line(side.message)}" if side.message else ""),
-            [],
-            "",
-        )
+        message = f": {line(side.message)}" if side.message else ""
+        return f"raised {line(side.type)}{message}", [], ""
     if isinstance(side, list):
         return "[", [("", element) for element in side], "]"
     if not isinstance(side, dict):
         return repr(side), [], ""
-    if _TAG not in side:
-        return "{", [(f"{key!r}: ", side[key]) for key in side], "}"
-    fields = [(f"{line(key)}=", value) for key, value in side.items() if key != _TAG]
-    if len(fields) == 1:
-        fields = [("", fields[0][1])]
-    return f"{line(str(side[_TAG]))}(", fields, ")"
+    if _TYPE in side:
+        return _typed(line(str(side[_TYPE])), {k: v for k, v in side.items() if k != _TYPE})
+    elements = [_element(key, value, f"{_key(key)!r}: ") for key, value in side.items()]
+    if len(elements) == 1 and isinstance(elements[0][1], _Note):
+        return elements[0][1].text, [], ""  # it stands in the place of a value
+    return "{", elements, "}"
+
+
+def _typed(kind: str, fields: dict[str, Any]) -> _Shape:
+    """Tell the shape of what is no JSON, as Python writes it where it is a built-in container."""
+    items = fields.get("items")
+    if len(fields) > 1 or not isinstance(items, list):
+        elements = [_element(key, value, f"{line(_key(key))}=") for key, value in fields.items()]
+        if len(elements) == 1:
+            elements = [("", elements[0][1])]
+        return f"{kind}(", elements, ")"
+    if kind == "dict" and all(isinstance(i, dict) or _is_pair(i) for i in items):
+        pairs = [(f"{short(i[0])}: ", i[1]) if _is_pair(i) else ("", i) for i in items]
+        return "{", pairs, "}"
+    opening, closing = f"{kind}([", "])"
+    if kind == "tuple" or (kind == "set" and items):  # {} is no set
+        opening, closing = _BRACKETS[kind]
+    return opening, [("", item) for item in items], closing
+
+
+def _is_pair(item: Any) -> bool:
+    """Whether this can be a key and a value."""
+    return isinstance(item, list) and len(item) == 2
+
+
+def _element(key: str, value: Any, label: str) -> tuple[str, Any]:
+    """Label an element, or tell in words what cleaning noted under this key."""
+    note = _NOTES.get(key)
+    return (label, value) if note is None else ("", _Note(note.format(line(str(value)))))
+
+
+def _key(key: str) -> str:
+    """Give a key as it was before cleaning, which doubles the sign of its own keys."""
+    return key.removeprefix("$") if key.startswith("$$") else key
