@@ -51,7 +51,7 @@ def fingerprint(
 def _place(difference: Difference) -> tuple[str, ...]:
     """Say in which way and where two values differ, without the values."""
     place: tuple[str, ...] = (str(difference.kind), generalise(difference.path))
-    if difference.kind is DifferenceKind.TYPE:
+    if difference.kind == DifferenceKind.TYPE:
         place += (type_name(difference.control), type_name(difference.candidate))
     return place
 

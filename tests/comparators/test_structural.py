@@ -319,7 +319,7 @@ def test_what_differs_is_named_by_kind_and_place(
         (complex(1, NAN), complex(1, -NAN)),
         (numpy.float32("nan"), NAN),
         (numpy.complex64(NAN), complex(NAN)),
-        (numpy.datetime64("NaT"), numpy.datetime64("NaT", "s")),
+        (numpy.datetime64("NaT", "D"), numpy.datetime64("NaT", "s")),
         (Money(NAN), Money(float("nan"))),
         (Cart([NAN]), Cart([float("nan")])),
         (ValueError(NAN), ValueError(float("nan"))),
@@ -427,6 +427,8 @@ FRAME = {"a": [1.0, NAN], "b": ["x", "y"]}
         lambda: pandas.DataFrame(FRAME),
         lambda: pandas.DataFrame(FRAME)["a"],
         lambda: pandas.Index([1, 2]),
+        lambda: pandas.Categorical(["a", "b"]),
+        lambda: pandas.array([1, None]),
         lambda: pandas.Series([1, None], dtype="Int64"),
         lambda: polars.DataFrame(FRAME),
         lambda: polars.DataFrame(FRAME)["a"],
@@ -452,9 +454,11 @@ def test_arrays_and_frames_of_the_same_content_are_equal(make: Callable[[], Any]
         (ragged(1, [2]), ragged(1, [3]), ["changed $[1][0]"]),
         (numpy.array(["a"]), numpy.array([1]), ["type $[0]"]),
         (numpy.float64(1), 2, ["changed $"]),
-        (numpy.datetime64("2024-01-01"), numpy.datetime64("NaT"), ["changed $"]),
+        (numpy.datetime64("2024-01-01"), numpy.datetime64("NaT", "s"), ["changed $"]),
         (pandas.DataFrame({"a": [1]}), pandas.DataFrame({"b": [1]}), ["changed $"]),
         (pandas.Series([1]), pandas.Series([1, 2]), ["changed $"]),
+        (pandas.array([1, None]), pandas.array([2, None]), ["changed $"]),
+        (pandas.Categorical(["a"]), pandas.Categorical(["b"]), ["changed $"]),
         (pandas.Series([1]), pandas.DataFrame([1]), ["type $"]),
         (pandas.Series([1]), numpy.array([1]), ["type $"]),
         (pandas.NA, 1, ["type $"]),
@@ -531,6 +535,36 @@ def test_a_bool_that_raises_escapes_too() -> None:
     """`==` may give anything."""
     with pytest.raises(ZeroDivisionError):
         differences([Ambiguous()], [Ambiguous()])
+
+
+def test_a_container_is_no_verdict() -> None:
+    """An `==` that gives one answer for each part is not taken for a yes because it has parts."""
+
+    class Parts(Plain):
+        def __eq__(self, other: object) -> Any:
+            return [False, False]
+
+        __hash__ = None  # type: ignore[assignment]
+
+    class Items(list[int]):
+        __eq__ = Parts.__eq__  # type: ignore[assignment]
+        __hash__ = None  # type: ignore[assignment]
+
+    for one, two in ((Parts(), Parts()), (Items(), Items())):
+        with pytest.raises(TypeError, match=r"list, which says neither yes nor no"):
+            differences(one, two)
+
+
+def test_a_verdict_needs_not_be_a_bool() -> None:
+    """Its truth counts, as where it stands in an `if`."""
+
+    def answering(answer: Any) -> Any:
+        return type("Answering", (), {"__eq__": lambda self, other: answer, "__hash__": None})()
+
+    for answer in (1, object(), numpy.True_):
+        assert found(answering(answer), 5) == []
+    for answer in (0, None, numpy.False_):
+        assert found(answering(answer), 5) == ["type $"]
 
 
 def test_a_real_difference_counts_whatever_eq_raises_elsewhere() -> None:

@@ -11,7 +11,19 @@ from typing import Any, TypeAlias
 
 import attrs
 
-__all__ = ["HERE", "MISSING", "WHOLE", "Pairs", "Shape", "both_numbers", "same", "shape_of"]
+from twinrun._pickling import type_name
+
+__all__ = [
+    "HERE",
+    "MISSING",
+    "WHOLE",
+    "Pairs",
+    "Shape",
+    "both_numbers",
+    "plain_verdict",
+    "same",
+    "shape_of",
+]
 
 MISSING: Any = object()
 """Stands for the part that one side does not have."""
@@ -176,6 +188,7 @@ def _library_shape(cls: type) -> Shape | None:
     for module, names in (
         ("numpy", ("ndarray",)),
         ("pandas", ("DataFrame", "Series", "Index")),
+        ("pandas.api.extensions", ("ExtensionArray",)),
         ("polars", ("DataFrame", "Series")),
     ):
         for name in names:
@@ -207,7 +220,17 @@ def _array(a: Any, b: Any) -> Pairs | bool:
 
 def same(a: Any, b: Any) -> bool:
     """Compare two values by `==`, but NaN equals NaN; raises what `==` or `bool` raises."""
-    return bool(a == b) or _both_nan(a, b)
+    return plain_verdict(a, b) or _both_nan(a, b)
+
+
+def plain_verdict(a: Any, b: Any) -> bool:
+    """Ask `==` and give its truth; raises TypeError where it gives a container, which has none."""
+    verdict = a == b
+    if type(verdict) is not bool:
+        cls = type(verdict)
+        if _class_attribute(cls, "__bool__")[1] is None and _class_attribute(cls, "__len__")[1]:
+            raise TypeError(f"== gave a {type_name(verdict)}, which says neither yes nor no")
+    return bool(verdict)
 
 
 def _both_nan(a: Any, b: Any) -> bool:

@@ -40,4 +40,6 @@ class _Equal:
 
 
 equal = _Equal()
-"""The default comparator: `==`, and where that is not True, the content, as the walk finds it."""
+"""The default comparator: `==`, and where that is not True, the content, as the walk finds it.
+
+What one `==` of the whole calls True is equal, so a list takes an array of one element for it."""

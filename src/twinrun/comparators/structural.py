@@ -14,6 +14,7 @@ from twinrun.comparators._shapes import (
     Pairs,
     Shape,
     both_numbers,
+    plain_verdict,
     same,
     shape_of,
 )
@@ -156,7 +157,7 @@ class _Walk:
         if left.family is not right.family:
             return not (left.opaque or right.opaque) and same(a, b)
         if left.own_eq or right.own_eq:
-            return bool(a == b) or self.explained(left.expand(a, b), a, b)
+            return plain_verdict(a, b) or self.explained(left.expand(a, b), a, b)
         return left.expand(a, b)
 
     def explained(self, parts: Any, a: Any, b: Any) -> Pairs:
