@@ -16,6 +16,8 @@ from benchmarks.measuring import Effort, Row
 __all__ = ["main"]
 
 _HEADINGS = ("work", "yardstick", "ours", "theirs", "ratio", "target", "met")
+_SHORT = Effort(rounds=9, seconds=0.002, few=3)
+_FULL = Effort(rounds=101, seconds=0.005, few=11)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--require-peers", action="store_true", help="fail where a peer is missing")
     options = parser.parse_args(arguments)
-    effort = Effort(rounds=9, seconds=0.004) if options.short else Effort(rounds=101, seconds=0.01)
+    effort = _SHORT if options.short else _FULL
     made = [row for part in (overhead, comparators, store, imports) for row in part.rows(effort)]
     print(_as_json(made) if options.json else _as_table(made))
     absent = sorted({row.missing for row in made if row.missing})

@@ -23,9 +23,7 @@ def rows(effort: Effort) -> list[Row]:
     with tempfile.TemporaryDirectory() as cache:
         for module in ("twinrun", "attrs"):
             _seconds(module, cache)  # compiles it, which only the first import of an install pays
-        pairs = [
-            (_seconds("twinrun", cache), _seconds("attrs", cache)) for _ in range(effort.rounds)
-        ]
+        pairs = [(_seconds("twinrun", cache), _seconds("attrs", cache)) for _ in range(effort.few)]
     return [row_of("import twinrun", "import attrs", pairs, unit="ms")]
 
 

@@ -14,10 +14,14 @@ __all__ = ["Effort", "Row", "missing", "per_call", "ratio_of", "row_of"]
 
 @attrs.frozen
 class Effort:
-    """How long to measure: `rounds` turns, each of about `seconds` for every callable."""
+    """How long to measure: `rounds` turns, each of about `seconds` for every callable.
+
+    What takes long by itself (a process, a batch on disk) has `few` turns.
+    """
 
     rounds: int
     seconds: float
+    few: int
 
 
 @attrs.frozen(kw_only=True)
@@ -53,7 +57,7 @@ def missing(work: str, yardstick: str, peer: str) -> Row:
 
 
 def per_call(calls: Sequence[Callable[[int], None]], effort: Effort) -> list[list[float]]:
-    """Time loops in turn: for each round, the seconds of one pass of each loop.
+    """Time loops in turn: for each round, the CPU seconds of one pass of each loop.
 
     Each callable is given how often it shall do its work.
     """
@@ -80,10 +84,13 @@ def _count(call: Callable[[int], None], seconds: float) -> int:
 
 
 def _time(call: Callable[[int], None], count: int) -> float:
-    """Time one loop, in seconds."""
-    started = time.perf_counter()
+    """Time one loop, in seconds of CPU time, which other processes do not disturb.
+
+    It is the whole process's, so work that is handed to a thread counts too.
+    """
+    started = time.process_time()
     call(count)
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 def ratio_of(pairs: Iterable[tuple[float, float]]) -> float:

@@ -31,8 +31,8 @@ def rows(effort: Effort) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         ours, theirs = _ours(Path(folder)), _bare(Path(folder))
         ours(), theirs()  # both tables exist from here on
-        pairs = [(_seconds(ours), _seconds(theirs)) for _ in range(effort.rounds)]
-        _check_that_nothing_was_lost(Path(folder), _AT_ONCE * (effort.rounds + 1))
+        pairs = [(_seconds(ours), _seconds(theirs)) for _ in range(effort.few)]
+        _check_that_nothing_was_lost(Path(folder), _AT_ONCE * (effort.few + 1))
     return [row_of(work, yardstick, pairs)]
 
 

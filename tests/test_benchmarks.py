@@ -51,7 +51,7 @@ def test_loops_are_timed_in_turn() -> None:
     """Every round times each loop once, in the order given."""
     turns: list[str] = []
     loops = [lambda count, name=name: turns.append(name) for name in ("ours", "theirs")]
-    rounds = per_call(loops, Effort(rounds=3, seconds=0.0))  # type: ignore[arg-type]
+    rounds = per_call(loops, Effort(rounds=3, seconds=0.0, few=1))  # type: ignore[arg-type]
     assert [len(row) for row in rounds] == [2, 2, 2]
     assert turns[-6:] == ["ours", "theirs"] * 3
 
