@@ -593,6 +593,17 @@ def test_what_was_raised_has_no_value():
     assert data["candidates"][0]["exception"] == {"type": "KeyError", "message": "'x'"}
 
 
+def test_names_from_the_program_stay_what_they_are():
+    """They are what everything is grouped by, and the program's author chose them."""
+    raised = observed("token:new", exception=KeyError(), raised_at="shop.tokens:refresh")
+    result = compared(observed("control\0\ud800", 1), raised, differences=())
+    data = payload(attrs.evolve(result, experiment="token:refresh"))
+    assert data["experiment"] == "token:refresh"
+    assert data["order"] == ["control\\x00\\ud800", "token:new"]
+    assert data["candidates"][0]["name"] == "token:new"
+    assert data["candidates"][0]["raised_at"] == "shop.tokens:refresh"
+
+
 def test_many_candidates_share_one_bound():
     """Each is there, with less room."""
     huge = ["x" * 4000] * 100

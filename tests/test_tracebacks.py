@@ -153,6 +153,16 @@ def test_only_the_last_twenty_frames_are_shown():
     assert "[82 earlier frames left out]" in text
 
 
+def test_frames_of_the_engine_at_the_outer_end_are_left_out():
+    """They would tell nobody anything; the first frame shown is the behaviour's own."""
+    engine = {"__name__": "twinrun._runner.inline"}
+    exec("def run(function, *args):\n    function(*args)", engine)
+    error = caught(engine["run"], fail, ValueError("wrong"))
+    error.__traceback__ = error.__traceback__.tb_next  # where the test itself called
+    assert "in run" not in tracebacks.text(error)
+    assert tracebacks.text(error).count("  File ") == 1
+
+
 def test_a_group_shows_its_first_members():
     """The others are counted, and members of members are shown too."""
     inner = ExceptionGroup("inner", [KeyError("deep")])

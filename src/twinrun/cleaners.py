@@ -60,10 +60,10 @@ def payload(result: Result) -> dict[str, Any]:
         _observed(walk, each, value, len(seen)) for each, value in zip(seen, values, strict=True)
     )
     return {
-        "id": walk.text(result.id, _NAME),
-        "experiment": walk.text(result.experiment, _NAME),
+        "id": _name(result.id),
+        "experiment": _name(result.experiment),
         "started_at": result.started_at.isoformat(),
-        "order": [walk.text(name, _NAME) for name in result.order],
+        "order": [_name(name) for name in result.order],
         "context": context,
         "control": control,
         "candidates": [
@@ -102,23 +102,28 @@ def _value(walk: Walk, value: Any) -> Any:
 
 def _observed(walk: Walk, seen: Observation, value: Any, share: int) -> dict[str, Any]:
     """Give one observation; `share` tells how many have to share the bounds of size."""
-    made: dict[str, Any] = {"name": walk.text(seen.name, _NAME)}
+    made: dict[str, Any] = {"name": _name(seen.name)}
     if seen.value is not NOTHING:
         made["value"] = value
     error = None
     if seen.exception is not None:
         error = {
-            "type": walk.text(tracebacks.type_name(type(seen.exception)), _NAME),
+            "type": _name(tracebacks.type_name(type(seen.exception))),
             "message": _text(walk, tracebacks.message(seen.exception), _MESSAGES // share),
         }
     return {
         **made,
         "exception": error,
         "traceback": _text(walk, seen.traceback, _TRACEBACKS // share),
-        "raised_at": _text(walk, seen.raised_at, _NAME),
+        "raised_at": seen.raised_at and _name(seen.raised_at),
         "duration_ns": seen.duration_ns,
         "cpu_time": seen.cpu_time,
     }
+
+
+def _name(name: str) -> str:
+    """Make a name from the program safe; scrubbing could make two names one."""
+    return name[:_NAME].replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
 
 
 def _text(walk: Walk, text: str | None, limit: int) -> str | None:
@@ -137,7 +142,7 @@ def _judged(
     return {
         "outcome": str(judged.outcome),
         "reason": _text(walk, judged.reason, _PATH),
-        "fingerprint": _text(walk, judged.fingerprint, _NAME),
+        "fingerprint": judged.fingerprint and _name(judged.fingerprint),
         "differences": [_difference(inner, difference) for difference in differences],
         "differences_cut": len(judged.differences) - len(differences),
     }

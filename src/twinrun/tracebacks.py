@@ -22,6 +22,7 @@ _LINE: Final = 160  # characters of a line of source, a path or a name
 _BYTES: Final = 16 * 1024
 _INT: Final = 1 << 2000  # ints from here on are not written out: Python may refuse to
 
+_ENGINE: Final = f"{__package__}._runner"  # whose frames at the outer end tell nobody anything
 _HEAP_TYPE: Final = 1 << 9  # Py_TPFLAGS_HEAPTYPE: not one of the interpreter's own static types
 _PLAIN: Final = frozenset({type(None), bool, int, float, complex, str, bytes})
 _NEVER_COPIED: Final = frozenset(
@@ -163,7 +164,7 @@ def _block(error: BaseException, frames: int, nested: int) -> Iterator[str]:
 
 def _frame_lines(step: TracebackType | None, frames: int) -> Iterator[str]:
     """Format the last frames of a traceback; twinrun's own ones at its outer end are left out."""
-    while step is not None and (_module(step.tb_frame) or "").startswith("twinrun._runner"):
+    while step is not None and (_module(step.tb_frame) or "").startswith(_ENGINE):
         step = step.tb_next
     if step is None or not frames:
         return
