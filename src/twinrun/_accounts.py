@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from collections import Counter, deque
 from itertools import count
+from operator import truediv
 from typing import Any, Final
 
 from twinrun._forks import after_fork_in_child
-from twinrun.histogram import Histogram
+from twinrun.histogram import Histogram, bucket_index
 from twinrun.result import Outcome
 from twinrun.samplers import Coin, Dice
 from twinrun.tally import CONTROL_FIRST, CONTROL_LAST, Tally
@@ -28,7 +29,8 @@ __all__ = [
 BATCH: Final = 256
 """How many runs are gathered before they are folded into the histograms."""
 
-_SECONDS = 1e-9
+_SECONDS: Final = 1e-9
+_MANY_INDICES: Final = 10_000
 
 dice: Final = Dice()
 """The random generator of every experiment in this process."""
@@ -49,6 +51,20 @@ class Ticker:
         steps = position - self._taken
         self._taken = position + 1
         return steps
+
+
+class _Indices(dict[int, int]):
+    """The bucket of a duration in nanoseconds; short ones come up again and again."""
+
+    def __missing__(self, duration_ns: int) -> int:
+        if len(self) > _MANY_INDICES:
+            self.clear()
+        # A duration of zero is a clock's tick not seen: it counts as the least it can show.
+        index = self[duration_ns] = bucket_index(max(duration_ns, 1) * _SECONDS)
+        return index
+
+
+_index_of: Final = _Indices()
 
 
 class Pairs:
@@ -201,9 +217,13 @@ class Account:
         batch = [buffer.popleft() for _ in range(len(buffer))]
         self._experiments += len(batch)
         self._outcomes.setdefault(pairs.candidate, Counter())[Outcome.MATCHED] += len(batch)
-        self._durations_of(pairs.control).add([control * _SECONDS for control, _ in batch])
-        self._durations_of(pairs.candidate).add([candidate * _SECONDS for _, candidate in batch])
-        ratios = [candidate / control for control, candidate in batch if control]
+        controls, candidates = zip(*batch, strict=True)
+        self._durations_of(pairs.control).counts.update(map(_index_of.__getitem__, controls))
+        self._durations_of(pairs.candidate).counts.update(map(_index_of.__getitem__, candidates))
+        try:
+            ratios = list(map(truediv, candidates, controls))
+        except ZeroDivisionError:  # a clock that stood still says nothing of a ratio
+            ratios = [candidate / control for control, candidate in batch if control]
         self._ratios_of(pairs.candidate, order).add(ratios)
 
     def _fold_run(

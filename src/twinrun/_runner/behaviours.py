@@ -40,16 +40,8 @@ class Lineup:
     control_name: str
     control: Behaviour
     candidates: Mapping[str, Behaviour]
-
-    @property
-    def is_method(self) -> bool:
-        """Whether the first argument is `self` or `cls`, which is shared always."""
-        control = self.control
-        if type(control) is not FunctionType:
-            return False
-        owner = control.__qualname__.rpartition(".")[0]
-        first = control.__code__.co_varnames[:1]
-        return owner != "" and not owner.endswith("<locals>") and first in {("self",), ("cls",)}
+    is_method: bool = False
+    """Whether the first argument is `self` or `cls`, which is shared always."""
 
 
 class Reference:
@@ -179,4 +171,14 @@ def lineup_of(experiment: str, named: Mapping[str, Behaviour], control_name: str
             f"{experiment!r} has no behaviour {control_name!r} to be its control; it has: {known}"
         )
     candidates = {name: f for name, f in named.items() if name != control_name}
-    return Lineup(control_name, named[control_name], candidates)
+    control = named[control_name]
+    return Lineup(control_name, control, candidates, _is_method(control))
+
+
+def _is_method(control: Behaviour) -> bool:
+    """Tell a function in a class's body by its qualified name and its first parameter."""
+    if type(control) is not FunctionType:
+        return False
+    owner = control.__qualname__.rpartition(".")[0]
+    first = control.__code__.co_varnames[:1]
+    return owner != "" and not owner.endswith("<locals>") and first in {("self",), ("cls",)}

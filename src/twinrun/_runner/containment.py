@@ -41,7 +41,8 @@ def _raised_by_signal_handler(error: BaseException) -> bool:
     """Say whether the traceback goes through a signal handler's frame."""
     if threading.get_ident() != threading.main_thread().ident:
         return False  # Python runs signal handlers on the main thread alone
-    trace = error.__traceback__
+    # The first frame is the one of ours that caught it: to look at its locals would keep them.
+    trace = error.__traceback__ and error.__traceback__.tb_next
     while trace is not None:
         if _is_handler(trace.tb_frame):
             return True

@@ -40,9 +40,9 @@ _suppress: Final[Any] = BaseException.__dict__["__suppress_context__"]
 
 
 class Ending:
-    """How the control ended, kept until the caller gets it.
+    """How a behaviour ended, kept until the caller gets it or it is judged.
 
-    An exception's traceback, cause and context are kept too: a candidate may raise or chain the
+    An exception's traceback, cause and context are kept too: both sides may raise or chain the
     very same object, and raising it once more where another exception is being handled would set
     its context anew. All are read and set past the exception's own `__setattr__`.
     """
@@ -54,38 +54,51 @@ class Ending:
         self.error = error
         self.result: Result | None = None
         if error is not None:
-            _forget_own_frame(error)
-            self.traceback = error.__traceback__
+            trace = error.__traceback__
+            if trace is not None and trace.tb_next is not None:
+                trace = trace.tb_next  # the frame that called the behaviour is ours
+                _traceback.__set__(error, trace)
+            self.traceback = trace
             self.cause = error.__cause__
             self.context = error.__context__
             self.suppress = error.__suppress_context__
 
-    def result_or_control(self) -> Result:
-        """Give the Result; one could only be missing where the stack or memory was at its end."""
-        if self.result is None:
-            raise MemoryError("twinrun had no room to make the Result")
-        return self.result
+    def put_by(self) -> None:
+        """Take from a candidate's exception what the control must not find on it."""
+        _traceback.__set__(self.error, None)
+        _cause.__set__(self.error, None)
+        _context.__set__(self.error, None)
+        _suppress.__set__(self.error, False)
+
+    def give_back(self) -> None:
+        """Undo `put_by`, and whatever `raise` did to the exception."""
+        _traceback.__set__(self.error, self.traceback)
+        _cause.__set__(self.error, self.cause)
+        _context.__set__(self.error, self.context)
+        _suppress.__set__(self.error, self.suppress)
 
     def before_raise(self) -> BaseException:
-        """Give the exception as the control raised it; the caller's `raise` adds its one frame."""
+        """Give the exception as the behaviour raised it; the caller's `raise` adds its frame."""
         assert self.error is not None
-        _traceback.__set__(self.error, self.traceback)
+        self.give_back()
         return self.error
 
     def after_raise(self) -> None:
         """Undo what `raise` did to the exception, but for that frame, and let go of it."""
-        error = self.error
-        _cause.__set__(error, self.cause)
-        _context.__set__(error, self.context)
-        _suppress.__set__(error, self.suppress)
+        self.traceback = None if self.error is None else self.error.__traceback__
+        self.give_back()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Forget the exception: its traceback leads to frames, and from there back to this."""
         self.error = self.traceback = self.cause = self.context = None
 
-
-def _forget_own_frame(error: BaseException) -> None:
-    """Take the frame that called the behaviour out of an exception's traceback."""
-    trace = error.__traceback__
-    if trace is not None and trace.tb_next is not None:
-        _traceback.__set__(error, trace.tb_next)
+    def result_or_control(self) -> Result:
+        """Give the Result; one could only be missing where the stack or memory was at its end."""
+        self.let_go()
+        if self.result is None:
+            raise MemoryError("twinrun had no room to make the Result")
+        return self.result
 
 
 def execute(plan: Plan, observe: bool = False) -> Ending:
@@ -94,22 +107,34 @@ def execute(plan: Plan, observe: bool = False) -> Ending:
     began = perf_counter_ns()
     ending = Ending(None)
     observations: dict[str, Observation] = {}
+    endings: list[Ending] = []  # of candidates that raised
     for call in plan.calls:
         if call.context is None:
+            for candidate in endings:
+                candidate.put_by()
             ending, observations[call.name] = _run_control(recipe, call)
         else:
-            observations[call.name] = _run_candidate(recipe, call)
-    ending.result = conclude(
-        Run(
-            recipe=recipe,
-            control=observations[plan.control_name],
-            candidates=tuple(observations[name] for name in plan.candidate_names),
-            order=tuple(call.name for call in plan.calls),
-            context=plan.context,
-            began_ns=began,
-            observe=observe,
+            candidate, observations[call.name] = _run_candidate(recipe, call)
+            if candidate.error is not None:
+                endings.append(candidate)
+    for candidate in endings:
+        if candidate.error is not ending.error:
+            candidate.give_back()
+        candidate.let_go()
+    try:
+        ending.result = conclude(
+            Run(
+                recipe=recipe,
+                control=observations[plan.control_name],
+                candidates=tuple([observations[name] for name in plan.candidate_names]),
+                order=tuple([call.name for call in plan.calls]),
+                context=plan.context,
+                began_ns=began,
+                observe=observe,
+            )
         )
-    )
+    finally:
+        observations.clear()  # exceptions in it lead back to this frame
     return ending
 
 
@@ -137,10 +162,9 @@ def _run_control(recipe: Recipe, call: Call) -> tuple[Ending, Observation]:
     return ending, observed(call.name, ending.value, ending.error, taken, spent)
 
 
-def _run_candidate(recipe: Recipe, call: Call) -> Observation:
+def _run_candidate(recipe: Recipe, call: Call) -> tuple[Ending, Observation]:
     """Run a candidate in its own context; what it raises is evidence, unless aimed at us."""
     assert call.context is not None
-    value, raised = None, None
     cpu = thread_time_ns() if recipe.cpu_time else None
     start = perf_counter_ns()
     try:
@@ -150,15 +174,12 @@ def _run_candidate(recipe: Recipe, call: Call) -> Observation:
         if not contained(error):
             recipe.account.skip("interrupted")
             raise
-        _forget_own_frame(error)
-        raised = error
+        ending = Ending(None, error)
     else:
         taken = perf_counter_ns() - start
+        ending = Ending(value)
     spent = None if cpu is None else thread_time_ns() - cpu
-    try:
-        return observed(call.name, value, raised, taken, spent)
-    finally:
-        del raised  # its traceback leads back to this frame
+    return ending, observed(call.name, ending.value, ending.error, taken, spent)
 
 
 def control_alone(recipe: Recipe, lineup: Lineup) -> Result:
@@ -209,8 +230,11 @@ def _is_simple(recipe: Recipe, lineup: Lineup) -> bool:
         and not callable(recipe.context)
         and not (recipe.baseline or recipe.cpu_time or recipe.raise_on_mismatch)
         and all(map(is_evidence_only, recipe.publishers or ()))
-        and recipe.sample_by is recipe.run_if is recipe.timeout is None
-        and recipe.before_run is recipe.after_run is None
+        and recipe.sample_by is None
+        and recipe.run_if is None
+        and recipe.timeout is None
+        and recipe.before_run is None
+        and recipe.after_run is None
     )
 
 
@@ -261,7 +285,8 @@ def _quick(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
     account, current = recipe.account, settings.current
     gate = current.quiet if recipe.publishers is None else current.plain
     ticks = {r: account.ticker(r).ticks for r in ("disabled", "enabled", "reentry", "isolate")}
-    coin = account.coin(float(recipe.sample)) if recipe.sample < 1 else None  # type: ignore[operator]
+    share: Any = recipe.sample
+    coin = account.coin(share) if share < 1 else None
     pairs = account.pairs(control_name, name)
     orders = _orders(recipe.order)
     shared = isolation.shared_types() if recipe.isolate == "containers" else None
@@ -276,7 +301,7 @@ def _quick(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
             plan = prepare(recipe, lineup, args, kwargs)
             if plan is None:
                 return control(*args, **kwargs)
-            ending: Ending | None = execute(plan)
+            ending = execute(plan)
         else:
             outer = get_scope()
             if outer is not None and reentered(recipe, outer):
@@ -284,57 +309,66 @@ def _quick(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
                 return control(*args, **kwargs)
             if coin is not None:
                 answer = next(coin.answers, 2)
-                if answer != 1 and (answer == 0 or not coin.ask()):
+                if not answer or (answer == 2 and not coin.ask()):
                     return control(*args, **kwargs)
             own_args, own_kwargs = args, kwargs
-            try:
-                if shared is not None and not (
-                    shared.issuperset(map(type, args))
-                    and (not kwargs or shared.issuperset(map(type, kwargs.values())))
-                ):
-                    own_args, own_kwargs = isolated(recipe, lineup, args, kwargs)
-            except BaseException as error:
-                if not (type(error) is Skip or contained(error)):
-                    raise
-                next(ticks["isolate"])
-                own_args = None
-            if own_args is None:
-                return control(*args, **kwargs)
-            context = copy_context()
-            context.run(set_scope, CANDIDATE)
-            value = other = raised = ending = None
+            if shared is not None:
+                skip = False
+                try:
+                    for each in args:
+                        if type(each) not in shared:
+                            own_args, own_kwargs = isolated(recipe, lineup, args, kwargs)
+                            break
+                    else:
+                        if kwargs and not shared.issuperset(map(type, kwargs.values())):
+                            own_args, own_kwargs = isolated(recipe, lineup, args, kwargs)
+                except BaseException as error:
+                    if not (type(error) is Skip or contained(error)):
+                        raise
+                    skip = True
+                if skip:
+                    next(ticks["isolate"])
+                    return control(*args, **kwargs)
+            value = other = None
+            raised: Ending | None = None
+            ended: Ending | None = None
             order = orders[flip(1)]
-            for is_control in order:
-                if is_control:
-                    inside = [recipe, outer]
-                    token = set_scope(inside)
-                    start = clock()
-                    try:
-                        value = control(*args, **kwargs)
-                        control_ns = clock() - start
-                    except BaseException as error:
-                        control_ns = clock() - start
-                        if not contained(error):
-                            account.skip("interrupted")
-                            raise
-                        ending = Ending(None, error)
-                    finally:
-                        reset_scope(token)
-                        inside.clear()
-                else:
-                    start = clock()
-                    try:
-                        other = context.run(candidate, *own_args, **own_kwargs)
-                        candidate_ns = clock() - start
-                    except BaseException as error:
-                        candidate_ns = clock() - start
-                        if not contained(error):
-                            account.skip("interrupted")
-                            raise
-                        _forget_own_frame(error)
-                        raised = error
+            token = set_scope(CANDIDATE)
+            inside = [recipe, outer]
+            try:
+                run_candidate = copy_context().run
+                set_scope(inside)
+                for is_control in order:
+                    if is_control:
+                        if raised is not None:
+                            raised.put_by()
+                        start = clock()
+                        try:
+                            value = control(*args, **kwargs)
+                            control_ns = clock() - start
+                        except BaseException as error:
+                            control_ns = clock() - start
+                            if not contained(error):
+                                raise
+                            ended = Ending(None, error)
+                    else:
+                        start = clock()
+                        try:
+                            other = run_candidate(candidate, *own_args, **own_kwargs)
+                            candidate_ns = clock() - start
+                        except BaseException as error:
+                            candidate_ns = clock() - start
+                            if not contained(error):
+                                raise
+                            raised = Ending(None, error)
+            except BaseException:
+                account.skip("interrupted")
+                raise
+            finally:
+                reset_scope(token)
+                inside.clear()
             same = False
-            if ending is None and raised is None:
+            if ended is None and raised is None:
                 try:
                     same = value is other or (value == other) is True
                 except BaseException as error:
@@ -346,18 +380,21 @@ def _quick(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
                 if len(buffer) >= account.limit:
                     fold(recipe)
                 return value
-            ending = ending or Ending(value)
+            ending = ended or Ending(value)
+            raised = raised or Ending(other)
+            if raised.error is not None and raised.error is not ending.error:
+                raised.give_back()
             conclude(
                 Run(
                     recipe=recipe,
                     control=observed(control_name, value, ending.error, control_ns),
-                    candidates=(observed(name, other, raised, candidate_ns),),
+                    candidates=(observed(name, other, raised.error, candidate_ns),),
                     order=(control_name, name) if order[0] else (name, control_name),
                     context=recipe.context,  # type: ignore[arg-type]
                     began_ns=start,
                 )
             )
-            raised = None  # its traceback leads back to this frame
+            raised.let_go()
         if ending.error is None:
             return ending.value
         try:

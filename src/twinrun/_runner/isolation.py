@@ -11,6 +11,7 @@ LIMIT: Final = 100_000
 """How many elements the copied containers of one call may have in all."""
 
 _ATOMS: Final = frozenset({type(None), bool, int, float, complex, str, bytes, type, range})
+_COPIED: Final = frozenset({list, dict, tuple, set, bytearray})
 _DEPTH = 200
 _KNOWN_TYPES = 10_000
 
@@ -41,7 +42,7 @@ def is_shared(cls: type) -> bool:
     """Say whether values of exactly this type go to the candidate as they are."""
     if cls in _shared:
         return True
-    if cls in _COPIERS:
+    if cls in _COPIED:
         return False
     if is_one_shot(cls):
         return False
@@ -70,89 +71,57 @@ def copied(
             kept + tuple(isolate(value) for value in rest),
             {key: isolate(value) for key, value in kwargs.items()},
         )
-    for value in (*rest, *kwargs.values()):
-        if type(value) not in _shared and is_one_shot(type(value)):
-            raise UnsharableError
     if isolate == "deepcopy":
         from copy import deepcopy
 
+        for value in (*rest, *kwargs.values()):
+            if not is_shared(type(value)) and type(value) not in _COPIED:
+                raise UnsharableError
         new_rest, new_kwargs = deepcopy((rest, kwargs))
         return kept + new_rest, new_kwargs
-    copier = _Copier()
+    memo: dict[int, Any] = {_LEFT: LIMIT}
     return (
-        kept + tuple(copier.copy(value, 0) for value in rest),
-        {key: copier.copy(value, 0) for key, value in kwargs.items()},
+        kept + tuple([v if type(v) in _shared else _copy(v, memo, 0) for v in rest]),
+        {key: v if type(v) in _shared else _copy(v, memo, 0) for key, v in kwargs.items()},
     )
 
 
-class _Copier:
-    """Copies exactly the mutable built-in containers, keeping aliases and cycles."""
+_LEFT: Final = 0  # no object's id; under it the memo keeps how many more elements may be copied
 
-    __slots__ = ("left", "memo")
 
-    def __init__(self) -> None:
-        self.left = LIMIT
-        self.memo: dict[int, Any] = {}
-
-    def copy(self, value: Any, depth: int) -> Any:
-        """Copy one value, or share it where it is no such container."""
-        cls = type(value)
-        if is_shared(cls):
-            return value
-        copier = _COPIERS.get(cls)
-        if copier is None or depth > _DEPTH:
+def _copy(value: Any, memo: dict[int, Any], depth: int) -> Any:
+    """Copy exactly the mutable built-in containers, keeping aliases and cycles."""
+    cls = type(value)
+    if cls is not list and cls is not dict and cls is not tuple:
+        if cls not in _COPIED:
+            if is_shared(cls):
+                return value
             raise UnsharableError
-        known = self.memo.get(id(value))
-        if known is not None:
-            return known
-        self.left -= len(value)
-        if self.left < 0:
-            raise UnsharableError
-        return copier(self, value, depth + 1)
-
-
-def _copy_list(copier: _Copier, value: list[Any], depth: int) -> list[Any]:
-    """Copy a list; one that holds nothing to copy is copied in one step."""
-    new = copier.memo[id(value)] = value.copy()
-    if not _shared.issuperset(map(type, new)):
-        for index, item in enumerate(new):
-            new[index] = copier.copy(item, depth)
+        return memo.get(id(value)) or memo.setdefault(id(value), value.copy())
+    known = memo.get(id(value))
+    if known is not None:
+        return known
+    memo[_LEFT] -= len(value)
+    if memo[_LEFT] < 0 or depth > _DEPTH:
+        raise UnsharableError
+    if cls is tuple:
+        return _copy_tuple(value, memo, depth)
+    new = memo[id(value)] = value.copy()
+    for key, item in value.items() if cls is dict else enumerate(value):
+        kind = type(item)
+        if kind in _shared or (kind is tuple and _shared.issuperset(map(type, item))):
+            continue
+        new[key] = _copy(item, memo, depth + 1)
     return new
 
 
-def _copy_dict(copier: _Copier, value: dict[Any, Any], depth: int) -> dict[Any, Any]:
-    """Copy a dict; its keys are hashable and so shared."""
-    new = copier.memo[id(value)] = value.copy()
-    if not _shared.issuperset(map(type, new.values())):
-        for key, item in list(new.items()):
-            copy = copier.copy(item, depth)
-            if copy is not item:
-                new[key] = copy
-    return new
-
-
-def _copy_tuple(copier: _Copier, value: tuple[Any, ...], depth: int) -> tuple[Any, ...]:
+def _copy_tuple(value: tuple[Any, ...], memo: dict[int, Any], depth: int) -> tuple[Any, ...]:
     """Copy a tuple only where it holds something that was copied."""
     if _shared.issuperset(map(type, value)):
         return value
-    items = [copier.copy(item, depth) for item in value]
+    items = [_copy(item, memo, depth + 1) for item in value]
     if all(new is old for new, old in zip(items, value, strict=True)):
         return value
     # A cycle through this tuple has made its copy meanwhile.
-    new: tuple[Any, ...] = copier.memo.setdefault(id(value), tuple(items))
+    new: tuple[Any, ...] = memo.setdefault(id(value), tuple(items))
     return new
-
-
-def _copy_flat(copier: _Copier, value: Any, depth: int) -> Any:
-    """Copy a set or a bytearray, whose elements need no copy."""
-    new = copier.memo[id(value)] = value.copy()
-    return new
-
-
-_COPIERS: dict[type, Callable[[_Copier, Any, int], Any]] = {
-    list: _copy_list,
-    dict: _copy_dict,
-    tuple: _copy_tuple,
-    set: _copy_flat,
-    bytearray: _copy_flat,
-}

@@ -181,8 +181,8 @@ def _sampled(recipe: Recipe, args: tuple[Any, ...], kwargs: dict[str, Any]) -> b
         return bool(share >= 1)
     if recipe.sample_by is None:
         if callable(recipe.sample):
-            return dice.random() < share
-        return recipe.account.coin(share).ask()
+            return dice.random() < float(share)
+        return recipe.account.coin(float(share)).ask()
 
     def decide(key: Any) -> bool:
         return chosen(recipe.name, key, share)
@@ -316,6 +316,8 @@ def conclude(run: Run) -> Result | None:
         if run.observe or is_wanted(recipe, comparisons):
             result = result_of(run, comparisons)
             publish(recipe, result)
+        else:
+            _stand_ins(run.control, run.candidates)
     except BaseException as error:  # of our own: the stack or the memory is at its end
         if not contained(error):
             raise
@@ -349,17 +351,12 @@ def _count(run: Run, comparisons: tuple[Comparison, ...]) -> None:
 
 def result_of(run: Run, comparisons: tuple[Comparison, ...]) -> Result:
     """Make the Result, with exceptions that keep no frame alive in place of the real ones."""
-    foreign = _exceptions_in_use(run.control.exception)
-    observations = (run.control, *(c.candidate for c in comparisons))
-    texts: dict[int, str] = {}
-    stand_ins: dict[int, BaseException] = {}
-    for error in {id(e): e for each in observations if (e := each.exception) is not None}.values():
-        texts[id(error)] = tracebacks.text(error)
-        if id(error) in foreign:
-            stand_ins[id(error)] = tracebacks.twin(error)
-        else:
-            tracebacks.detach(error)
-            stand_ins[id(error)] = error
+    texts = {
+        id(each.exception): tracebacks.text(each.exception)
+        for each in (run.control, *run.candidates)
+        if each.exception is not None
+    }
+    stand_ins = _stand_ins(run.control, run.candidates)
 
     def settled(value: Any) -> Any:
         return stand_ins.get(id(value), value)
@@ -395,6 +392,24 @@ def result_of(run: Run, comparisons: tuple[Comparison, ...]) -> Result:
         comparisons=settled_comparisons,
         clean=None if run.recipe.clean is None else Cleaned(run.recipe),
     )
+
+
+def _stand_ins(
+    control: Observation, candidates: tuple[Observation, ...]
+) -> dict[int, BaseException]:
+    """Give what stands for each exception, by its id: without frames, which are let go here."""
+    foreign = _exceptions_in_use(control.exception)
+    stand_ins: dict[int, BaseException] = {}
+    for each in (control, *candidates):
+        error = each.exception
+        if error is None or id(error) in stand_ins:
+            continue
+        if id(error) in foreign:
+            stand_ins[id(error)] = tracebacks.twin(error)
+        else:
+            tracebacks.detach(error)
+            stand_ins[id(error)] = error
+    return stand_ins
 
 
 def _exceptions_in_use(control: BaseException | None) -> set[int]:
