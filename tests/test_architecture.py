@@ -138,8 +138,17 @@ def imported_names(module: str, tree: ast.Module, is_package: bool) -> Iterator[
 def named_modules(module: str, tree: ast.Module, is_package: bool) -> Iterator[str]:
     """Every text that may name a module, as in import_module("…") or a table of lazy attributes."""
     home = module if is_package else module.rpartition(".")[0]
+    prefixes = {
+        id(argument)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+        if node.func.attr == "startswith"
+        for argument in node.args
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if id(node) in prefixes:  # it tells frames or names apart, and loads nothing
+                continue
             text = node.value.partition(":")[0]
             yield f"{home}{text}" if text.startswith(".") else text
 
