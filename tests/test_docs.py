@@ -8,6 +8,7 @@ import inspect
 import io
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FENCE = re.compile(r"^```([^`\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+REPORTING = re.compile(r"^\$ (twinrun report .*--store (\S+))$", re.MULTILINE)
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -49,7 +51,10 @@ def blocks(page: Path) -> Iterator[Block]:
 
 
 def run(page: Path) -> None:
-    """Run a page's blocks in one namespace, and compare what they print with what is shown."""
+    """Run a page's blocks in one namespace, and compare what they print with what is shown.
+
+    A report that the page shows of a store that its code has made is asked for too.
+    """
     namespace: dict[str, Any] = {"__name__": "__main__"}
     for block in blocks(page):
         printed = io.StringIO()
@@ -62,6 +67,12 @@ def run(page: Path) -> None:
             if not checker.check_output(block.output, printed.getvalue(), OPTIONS):
                 difference = checker.output_difference(example, printed.getvalue(), OPTIONS)
                 sys.exit(f"{page}, line {block.line}:\n{difference}")
+    for command, store in REPORTING.findall(page.read_text("utf-8")):
+        if Path(store).exists():
+            arguments = shlex.split(command)
+            subprocess.run(
+                [sys.executable, "-m", *arguments], check=True, stdout=subprocess.DEVNULL
+            )
 
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

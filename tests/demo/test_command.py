@@ -12,6 +12,8 @@ import pytest
 
 from twinrun.store import Store
 
+pytestmark = pytest.mark.timeout(600)  # the whole demo is real work
+
 DEMO = [sys.executable, "-W", "error", "-m", "twinrun"]
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("TWINRUN")}
 
@@ -29,28 +31,33 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Run the demo once over 10,000 references; gives its store and what it printed."""
+    """Run the demo once over all that is found; gives its store and what it printed."""
     path = tmp_path_factory.mktemp("demo") / "demo.db"
-    done = run("demo", "--store", str(path), "--inputs", "10000")
+    done = run("demo", "--store", str(path))
     assert (done.returncode, done.stderr) == (0, "")
     return path, done.stdout
+
+
+def number_of_inputs(printed: str) -> int:
+    """Read from the first line how many references were split."""
+    return int(printed.split(" references were split, ")[0].replace(",", ""))
 
 
 def test_it_says_how_much_was_split_and_where_it_is_stored(finished: tuple[Path, str]) -> None:
     """There are 10,000 on every machine: all it needs is the installed Python and packages."""
     path, printed = finished
-    assert printed.startswith("10,000 references were split, ")
+    assert number_of_inputs(printed) >= 10_000
     assert f"The store: {path}\n" in printed
 
 
 def test_every_run_is_in_the_store(finished: tuple[Path, str]) -> None:
     """The counts of the store add up to the number of inputs."""
-    path, _ = finished
+    path, printed = finished
     with Store(str(path)) as store:
         tally = store.tally("references.split")
         groups = store.groups("references.split")
     judged = sum(tally.outcomes["candidate"].values())
-    assert tally.runs == tally.experiments == judged == 10_000
+    assert tally.runs == tally.experiments == judged == number_of_inputs(printed)
     assert sum(group.count for group in groups) == tally.outcomes["candidate"]["mismatched"]
     assert tally.dropped == tally.failures == {}
 
@@ -62,7 +69,7 @@ def test_there_are_several_groups_of_real_differences(finished: tuple[Path, str]
         groups = store.groups("references.split")
         exemplars = [store.exemplars(group.fingerprint)[0] for group in groups]
     assert len(groups) >= 3
-    assert {group.candidate_exception for group in groups} >= {None}
+    assert {group.candidate_exception for group in groups} == {None, "ValueError"}
     assert any("$.scheme" in group.paths for group in groups)
     assert all(exemplar.payload["context"]["file"] for exemplar in exemplars)
 
@@ -81,7 +88,7 @@ def test_its_report_is_there_as_json(finished: tuple[Path, str]) -> None:
     path, printed = finished
     step = next(line for line in printed.splitlines() if line.startswith("  twinrun report "))
     (experiment,) = json.loads(run(*step.split()[1:]).stdout)["experiments"]
-    assert experiment["runs"] == 10_000
+    assert experiment["runs"] == number_of_inputs(printed)
     assert str(path) in step
 
 
