@@ -62,10 +62,13 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "_runner.behaviours",
         "_runner.recipe",
         "_runner.containment",
+        "_runner.endings",
+        "_runner.gates",
         "_runner.judging",
         "_runner.reporting",
         "_runner.steps",
         "_runner.inline",
+        "_runner.choice",
         "_runner",
         "definition",
     ),
@@ -95,8 +98,8 @@ FORBIDDEN_NAMES = {"core", "utils", "util", "base", "common", "helpers", "helper
 LONGEST_FILE, LONGEST_FUNCTION = 400, 40
 # A room that wants no wall, and why.
 LONG_FUNCTIONS: dict[str, str] = {
-    "twinrun._runner.inline._quick": "the run loop: every step of it is paid for by hot paths",
-    "twinrun._runner.inline.run": "the run loop's inner function",
+    "twinrun._runner.choice._quick": "the run loop: every step of it is paid for by hot paths",
+    "twinrun._runner.choice.run": "the run loop's inner function",
 }
 
 Tree: TypeAlias = dict[str, ast.Module]
@@ -138,17 +141,10 @@ def imported_names(module: str, tree: ast.Module, is_package: bool) -> Iterator[
 def named_modules(module: str, tree: ast.Module, is_package: bool) -> Iterator[str]:
     """Every text that may name a module, as in import_module("…") or a table of lazy attributes."""
     home = module if is_package else module.rpartition(".")[0]
-    prefixes = {
-        id(argument)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-        if node.func.attr == "startswith"
-        for argument in node.args
-    }
+    parts = {id(p) for n in ast.walk(tree) if isinstance(n, ast.JoinedStr) for p in n.values}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if id(node) in prefixes:  # it tells frames or names apart, and loads nothing
-                continue
+        # A part of a formatted text is no whole name.
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
             text = node.value.partition(":")[0]
             yield f"{home}{text}" if text.startswith(".") else text
 

@@ -95,6 +95,7 @@ PUBLIC: dict[str, set[str]] = {
     "twinrun.samplers": {"Coin", "Dice", "chosen"},
     "twinrun.scrubbing": {"REDACTED", "is_secret_name", "scrub"},
     "twinrun.settings": {
+        "Gate",
         "Settings",
         "checked_publishers",
         "configure",
