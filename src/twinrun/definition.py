@@ -10,9 +10,10 @@ from typing import Any, Concatenate, NoReturn, ParamSpec, Protocol, TypeVar, Unp
 import attrs
 
 from twinrun._runner.behaviours import CONTROL_NAME, Lineup, behaviours_of, lineup_of
-from twinrun._runner.inline import control_alone, execute, runner
+from twinrun._runner.choice import runner
+from twinrun._runner.gates import prepare
+from twinrun._runner.inline import control_alone, execute
 from twinrun._runner.recipe import Options, Recipe, recipe_of
-from twinrun._runner.steps import prepare
 from twinrun.errors import ConfigurationError
 from twinrun.result import Result
 from twinrun.typing import Behaviour, Context

@@ -122,7 +122,8 @@ def _stable_bytes(key: Any) -> bytes:
         text: str = key
         return b"u" + text.encode("utf-8", "surrogatepass")
     if cls is bytes:
-        return b"b" + key
+        raw: bytes = key
+        return b"b" + raw
     if cls in _STABLE:
         return b"n" + repr(key).encode()
     if cls is tuple:

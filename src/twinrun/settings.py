@@ -16,6 +16,7 @@ from twinrun.result import Result
 from twinrun.typing import OnFailure, PublisherLike
 
 __all__ = [
+    "Gate",
     "Settings",
     "checked_publishers",
     "configure",
@@ -88,6 +89,20 @@ class Settings:
         plain = self.enabled is True and not (disabled or self.raising or self.recorders)
         self.plain.is_open = plain
         self.quiet.is_open = plain and all(map(is_evidence_only, self.configured or ()))
+
+    def change(self, given: dict[str, tuple[Any, Callable[[Any], Any], Any]]) -> None:
+        """Take over settings by name, each a value with its check and its default for None."""
+        checked = {
+            name: default if value is None else check(value)
+            for name, (value, check, default) in given.items()
+            if value is not _KEEP
+        }
+        with self.lock:
+            for name, value in checked.items():
+                setattr(self, name, value)
+            self.refresh()
+        if "configured" in checked:
+            _accounts.restart_all()
 
     @property
     def publishers(self) -> tuple[PublisherLike, ...]:
@@ -178,41 +193,47 @@ def configure(
     Raises:
         ConfigurationError: a value is not of the kind said above; nothing is changed then.
     """
-    given: dict[str, Any] = {}
-    if publishers is not _KEEP:
-        given["configured"] = None if publishers is None else checked_publishers(publishers)
-    if enabled is not _KEEP:
-        given["enabled"] = True if enabled is None else _switch("enabled", enabled)
-    if raise_on_mismatch is not _KEEP:
-        if raise_on_mismatch not in (True, False, None):
-            raise ConfigurationError(f"raise_on_mismatch is a bool, not {raise_on_mismatch!r}")
-        given["raise_on_mismatch"] = bool(raise_on_mismatch)
-    if on_failure is not _KEEP:
-        if on_failure is not None and not callable(on_failure):
-            raise ConfigurationError(f"on_failure is a callable, not {on_failure!r}")
-        given["on_failure"] = on_failure
-    for name, value, default in (("workers", workers, 4), ("queue", queue, 1000)):
-        if value is not _KEEP:
-            given[name] = default if value is None else _positive(name, value)
-    with current.lock:
-        for name, value in given.items():
-            setattr(current, name, value)
-        current.refresh()
-    if publishers is not _KEEP:
-        _accounts.restart_all()
+    current.change(
+        {
+            "configured": (publishers, checked_publishers, None),
+            "enabled": (enabled, _switch, True),
+            "raise_on_mismatch": (raise_on_mismatch, _bool, False),
+            "on_failure": (on_failure, _callable, None),
+            "workers": (workers, _positive, 4),
+            "queue": (queue, _positive, 1000),
+        }
+    )
 
 
-def _switch(name: str, value: Any) -> bool | Callable[[], Any]:
+def _switch(value: Any) -> Any:
     """Take a bool or a callable."""
     if not (isinstance(value, bool) or callable(value)):
-        raise ConfigurationError(f"{name} is a bool or a callable without arguments, not {value!r}")
+        raise ConfigurationError(
+            f"enabled is a bool or a callable without arguments, not {value!r}"
+        )
     return value
 
 
-def _positive(name: str, value: Any) -> int:
+def _bool(value: Any) -> bool:
+    """Take a bool."""
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"raise_on_mismatch is a bool, not {value!r}")
+    return value
+
+
+def _callable(value: Any) -> Any:
+    """Take a callable."""
+    if not callable(value):
+        raise ConfigurationError(f"on_failure is a callable, not {value!r}")
+    return value
+
+
+def _positive(value: Any) -> int:
     """Take a whole number from 1 upwards."""
     if type(value) is not int or value < 1:
-        raise ConfigurationError(f"{name} is a whole number from 1 upwards, not {value!r}")
+        raise ConfigurationError(
+            f"workers and queue are whole numbers from 1 upwards, not {value!r}"
+        )
     return value
 
 

@@ -50,16 +50,19 @@ class Trial:
     results: list[Result] = attrs.field(factory=list)
 
     def control(self, *args: Any) -> Any:
+        """Be the control, and count it."""
         self.controls += 1
         if self.raises:
             raise self.error
         return VALUE
 
     def counted_candidate(self, *args: Any) -> Any:
+        """Be the candidate, and count it."""
         self.candidates += 1
         return self.candidate(*args)
 
     def call(self) -> Any:
+        """Make the experiment in its form, and call it once."""
         trial = self
         options = {
             "publishers": [self.results.append],
@@ -127,18 +130,22 @@ def frame_files(error: BaseException) -> list[str]:
 
 
 def fail(*args: Any, **kwargs: Any) -> Any:
+    """Raise an Exception."""
     raise Boom
 
 
 def exit_(*args: Any, **kwargs: Any) -> Any:
+    """Raise SystemExit."""
     raise SystemExit(3)
 
 
 def cancel(*args: Any, **kwargs: Any) -> Any:
+    """Raise asyncio's CancelledError."""
     raise asyncio.CancelledError
 
 
 def leave(*args: Any, **kwargs: Any) -> Any:
+    """Raise GeneratorExit."""
     raise GeneratorExit
 
 
@@ -165,16 +172,20 @@ class Doubtful:
 
 @pytest.fixture(params=FORMS)
 def form(request: pytest.FixtureRequest) -> str:
+    """Give each form of an experiment."""
     return str(request.param)
 
 
 @pytest.fixture(params=[False, True], ids=["returns", "raises"])
 def raises(request: pytest.FixtureRequest) -> bool:
+    """Say whether the control raises."""
     return bool(request.param)
 
 
 @pytest.fixture
 def trial(form: str, raises: bool, request: pytest.FixtureRequest) -> Callable[..., Trial]:
+    """Make trials in this form."""
+
     def make(candidate: Any = lambda *_: VALUE, **options: Any) -> Trial:
         return Trial(form, raises, options, candidate, request.node.nodeid)
 
@@ -182,6 +193,7 @@ def trial(form: str, raises: bool, request: pytest.FixtureRequest) -> Callable[.
 
 
 def skipped(trial: Trial) -> dict[str, int]:
+    """Read how often the experiment was skipped, by reason."""
     return dict(tallies()[trial.name].skipped)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 __all__ = ["UnsharableError", "copied", "is_one_shot", "is_shared", "shared_types"]
 
-LIMIT: Final = 100_000
+_LIMIT: Final = 100_000
 """How many elements the copied containers of one call may have in all."""
 
 _ATOMS: Final = frozenset({type(None), bool, int, float, complex, str, bytes, type, range})
@@ -79,7 +79,7 @@ def copied(
                 raise UnsharableError
         new_rest, new_kwargs = deepcopy((rest, kwargs))
         return kept + new_rest, new_kwargs
-    memo: dict[int, Any] = {_LEFT: LIMIT}
+    memo: dict[int, Any] = {_LEFT: _LIMIT}
     return (
         kept + tuple([v if type(v) in _shared else _copy(v, memo, 0) for v in rest]),
         {key: v if type(v) in _shared else _copy(v, memo, 0) for key, v in kwargs.items()},

@@ -52,9 +52,9 @@ class Options(TypedDict, total=False):
     on_failure: OnFailure | None
 
 
-ORDERS: Final = ("random", "control-first", "control-last")
-ISOLATIONS: Final = ("containers", "share", "deepcopy")
-MODES: Final = ("inline", "concurrent", "background")
+_ORDERS: Final = ("random", "control-first", "control-last")
+_ISOLATIONS: Final = ("containers", "share", "deepcopy")
+_MODES: Final = ("inline", "concurrent", "background")
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -169,8 +169,8 @@ def _bool_or_none(option: str, value: Any) -> bool | None:
 
 
 def _mode(option: str, value: Any) -> str:
-    if not isinstance(value, str) or value not in MODES:
-        raise _wrong(option, f"one of {', '.join(map(repr, MODES))}", value)
+    if not isinstance(value, str) or value not in _MODES:
+        raise _wrong(option, f"one of {', '.join(map(repr, _MODES))}", value)
     if value != "inline":
         raise ConfigurationError(
             f'mode {value!r} is not there yet in this version; use mode="inline"'
@@ -179,19 +179,19 @@ def _mode(option: str, value: Any) -> str:
 
 
 def _order(option: str, value: Any) -> Any:
-    if isinstance(value, str) and value in ORDERS:
+    if isinstance(value, str) and value in _ORDERS:
         return value
     if isinstance(value, str) or not callable(value):
-        accepted = ", ".join(map(repr, ORDERS))
+        accepted = ", ".join(map(repr, _ORDERS))
         raise _wrong(option, f"one of {accepted} or a callable of the names", value)
     return _callable(option, value)
 
 
 def _isolate(option: str, value: Any) -> Any:
-    if isinstance(value, str) and value in ISOLATIONS:
+    if isinstance(value, str) and value in _ISOLATIONS:
         return value
     if isinstance(value, str) or not callable(value):
-        accepted = ", ".join(map(repr, ISOLATIONS))
+        accepted = ", ".join(map(repr, _ISOLATIONS))
         raise _wrong(option, f"one of {accepted} or a callable giving a value's copy", value)
     return _callable(option, value)
 
