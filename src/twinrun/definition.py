@@ -188,12 +188,20 @@ class Experimental(Protocol[P, R_co]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Run the experiment and give what the control gave."""
 
+    # As mypy tells them apart: a classmethod's, a function of the class, a method's of an instance,
+    # a staticmethod's. Callable, not Experimental, since only its parameters are checked strictly.
+    @overload
+    def __get__(  # type: ignore[misc]
+        self: Callable[Concatenate[type[S], Q], R_co], instance: Any, owner: type[S], /
+    ) -> Callable[Q, R_co]: ...
     @overload
     def __get__(self, instance: None, owner: type[Any], /) -> Experimental[P, R_co]: ...
     @overload
     def __get__(
-        self: Experimental[Concatenate[S, Q], R_co], instance: S, owner: type[Any] | None = None, /
+        self: Callable[Concatenate[S, Q], R_co], instance: S, owner: type[Any] | None = None, /
     ) -> Callable[Q, R_co]: ...
+    @overload
+    def __get__(self, instance: Any, owner: type[Any], /) -> Experimental[P, R_co]: ...
 
 
 def experiment(

@@ -36,13 +36,21 @@ class Cart:
         """Look the rate up."""
         return 0.2
 
+    @classmethod
+    @experiment("shop.load", candidate=price_v2)
+    def load(cls, number: int) -> Cart:
+        """Fetch a cart."""
+        return cls()
+
 
 def right(cart: Cart) -> None:
     """Call everything as it wants to be called."""
     _: float = price(1.0, 2, country="DE") + price(net=1.0, country="DE")
-    _ = cart.total("DE") + Cart.total(cart, "DE") + Cart.rate(country="DE")
+    _ = cart.total("DE") + Cart.total(cart, "DE") + cart.rate("DE") + Cart.rate(country="DE")
+    loaded: Cart = Cart.load(7)
+    loaded = cart.load(number=7)
     taken: Callable[[float, int], float] = lambda net, n: price(net, n, country="DE")  # noqa: E731
-    print(taken, price.experiment.name, price.__name__)
+    print(loaded, taken, price.experiment.name, price.__name__)
     reveal_type(price.experiment)  # reveals: Experiment
 
 
@@ -59,8 +67,10 @@ def wrong(cart: Cart) -> None:
     cart.total(49)  # error: arg-type
     cart.total()  # error: call-arg
     cart.total("DE").lower()  # error: attr-defined
-    Cart.rate(49)  # error: arg-type
+    cart.rate(49)  # error: arg-type
     Cart.rate()  # error: call-arg
+    Cart.load("7")  # error: arg-type
+    Cart.load(7).lower()  # error: attr-defined
 
 
 @experiment("shop.sample", candidate=price_v2, sample="often")  # error: arg-type
