@@ -75,8 +75,8 @@ class Pairs:
     def __init__(self, control: str, candidate: str) -> None:
         self.control = control
         self.candidate = candidate
-        self.control_first: deque[tuple[int, int]] = deque()
-        self.control_last: deque[tuple[int, int]] = deque()
+        self.control_first: list[tuple[int, int]] = []
+        self.control_last: list[tuple[int, int]] = []
 
 
 class _Buckets:
@@ -110,12 +110,15 @@ class Account:
         self._events: deque[tuple[Any, ...]] = deque()
         self._tickers: dict[str, Ticker] = {}
         self._coins: dict[float, Coin] = {}
+        self.active: set[int] = set()
+        """The threads that are inside a control now: what they call here runs the control only."""
         self.after_fork()
         after_fork_in_child(self)
 
     def after_fork(self) -> None:
         """Start from nothing: what the parent has counted, the parent reports."""
         self.limit = 1  # so that the first run is folded at once, and publishers hear of it
+        self.active.intersection_update({threading.get_ident()})  # only this thread lives on
         self.publishers: list[Any] = []  # those that have been told of this account
         self._lock = threading.Lock()
         for pairs in self._pairs.values():
@@ -210,11 +213,12 @@ class Account:
         for reason, ticker in list(self._tickers.items()):
             self._counts["skip"][reason] += ticker.take()
 
-    def _fold_pairs(self, pairs: Pairs, order: str, buffer: deque[tuple[int, int]]) -> None:
+    def _fold_pairs(self, pairs: Pairs, order: str, buffer: list[tuple[int, int]]) -> None:
         """Fold matched runs, in steps that run in C for the most part."""
         if not buffer:
             return
-        batch = [buffer.popleft() for _ in range(len(buffer))]
+        batch = buffer[:]
+        del buffer[: len(batch)]  # what other threads append meanwhile stays
         self._experiments += len(batch)
         self._outcomes.setdefault(pairs.candidate, Counter())[Outcome.MATCHED] += len(batch)
         controls, candidates = zip(*batch, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from contextvars import Context, copy_context
 from typing import Any
@@ -14,7 +15,7 @@ from twinrun._runner.behaviours import Lineup
 from twinrun._runner.containment import contained, report
 from twinrun._runner.isolation import UnsharableError, copied
 from twinrun._runner.recipe import Recipe
-from twinrun._runner.scope import CANDIDATE, HOOK, reentered, scope
+from twinrun._runner.scope import CANDIDATE, HOOK, scope
 from twinrun.result import BASELINE
 from twinrun.samplers import chosen
 from twinrun.typing import Behaviour
@@ -77,7 +78,7 @@ def _prepare(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     context: Any,
-    inside: list[Any] | None,
+    inside: str | None,
 ) -> Plan:
     """Go through the gates in their order, then make the plan.
 
@@ -113,13 +114,13 @@ def _ask_gates(
     lineup: Lineup,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    inside: list[Any] | None,
+    inside: str | None,
 ) -> None:
     """Ask the gates, in the order that is promised."""
     current = settings.current
     if current.blocked == "disabled":
         raise Skip("disabled")
-    if reentered(recipe, inside):
+    if inside is not None or threading.get_ident() in recipe.account.active:
         raise Skip("reentry")
     for enabled in (current.enabled, recipe.enabled):
         if enabled is not True and not (enabled and _asked(recipe, "enabled", enabled, (), {})):

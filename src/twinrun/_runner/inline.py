@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from time import perf_counter_ns, thread_time_ns
 
 from twinrun._runner.behaviours import Lineup
@@ -9,7 +10,6 @@ from twinrun._runner.containment import contained
 from twinrun._runner.endings import Ending
 from twinrun._runner.gates import Call, Plan
 from twinrun._runner.recipe import Recipe
-from twinrun._runner.scope import scope
 from twinrun._runner.steps import Run, conclude, observed, result_of
 from twinrun.observation import Observation
 from twinrun.result import Result
@@ -56,8 +56,8 @@ def execute(plan: Plan, observe: bool = False) -> Ending:
 
 def _run_control(recipe: Recipe, call: Call) -> tuple[Ending, Observation]:
     """Run the control in the caller's own context, marked so that recursion runs it alone."""
-    inside = [recipe, scope.get()]
-    token = scope.set(inside)
+    active, here = recipe.account.active, threading.get_ident()
+    active.add(here)
     cpu = thread_time_ns() if recipe.cpu_time else None
     start = perf_counter_ns()
     try:
@@ -72,8 +72,7 @@ def _run_control(recipe: Recipe, call: Call) -> tuple[Ending, Observation]:
         taken = perf_counter_ns() - start
         ending = Ending(value)
     finally:
-        scope.reset(token)
-        inside.clear()
+        active.discard(here)
     spent = None if cpu is None else thread_time_ns() - cpu
     return ending, observed(call.name, ending.value, ending.error, taken, spent)
 

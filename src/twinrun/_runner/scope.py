@@ -1,23 +1,23 @@
-"""Where the current code stands: inside a control, inside a candidate, or inside our own hooks."""
+"""Where the current code stands: inside a candidate, or inside our own hooks."""
 
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Final
 
-__all__ = ["CANDIDATE", "HOOK", "in_candidate", "reentered", "scope"]
+__all__ = ["CANDIDATE", "HOOK", "in_candidate", "scope"]
 
-CANDIDATE: Final = ["candidate"]
+CANDIDATE: Final = "candidate"
 """The scope inside a candidate: every experiment met there runs its control only."""
 
-HOOK: Final = ["hook"]
+HOOK: Final = "hook"
 """The scope inside a callback: an experiment met there would ask or publish without end."""
 
-scope: ContextVar[list[Any] | None] = ContextVar("twinrun_scope", default=None)
-"""None, `CANDIDATE`, `HOOK`, or for a control `[recipe, outer scope]`.
+scope: ContextVar[str | None] = ContextVar("twinrun_scope", default=None)
+"""`CANDIDATE` or `HOOK`, or None.
 
-A control's list is emptied when its run is over: tasks and threads that it started carry a copy of
-the context on, and are not inside it any longer.
+Tasks that a candidate starts carry it on: they are the candidate's. That a control is running is
+kept in its account, by thread.
 """
 
 
@@ -27,12 +27,3 @@ def in_candidate() -> bool:
     For code that must not act twice: the mail that the control sends, its candidate must not.
     """
     return scope.get() is CANDIDATE
-
-
-def reentered(recipe: object, inside: list[Any] | None) -> bool:
-    """Say whether a run of this recipe that begins inside this scope must run its control only."""
-    while inside:
-        if inside is CANDIDATE or inside is HOOK or inside[0] is recipe:
-            return True
-        inside = inside[1]
-    return False

@@ -1,0 +1,257 @@
+"""The run function for what most experiments are: one candidate, and nothing asked of a match.
+
+It is made from a text, as attrs makes its methods: with the control's own parameters in place of
+`*args, **kwargs`, which costs less than half, and with what the options decide already decided. A
+run that does not simply match is concluded like any other.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextvars import copy_context
+from functools import lru_cache
+from time import perf_counter_ns
+from types import CodeType, FunctionType
+from typing import Any, Final
+
+from twinrun import settings
+from twinrun._accounts import dice
+from twinrun._runner.behaviours import Lineup
+from twinrun._runner.containment import contained
+from twinrun._runner.endings import Ending
+from twinrun._runner.gates import Skip, isolated, prepare
+from twinrun._runner.inline import execute
+from twinrun._runner.isolation import shared_types
+from twinrun._runner.recipe import Recipe
+from twinrun._runner.reporting import fold
+from twinrun._runner.scope import CANDIDATE, scope
+from twinrun._runner.steps import Run, conclude, observed
+
+__all__ = ["quick"]
+
+_TEMPLATE_LINE: Final = 35  # so that tracebacks show the line below that runs
+_TEMPLATE: Final = """
+def run({parameters}):
+    if not _gate.is_open:
+        if _current.blocked is not None:
+            next(_ticks[_current.blocked])
+            return _control({passing})
+        _plan = _prepare(_recipe, _lineup, {args}, {kwargs})
+        if _plan is None:
+            return _control({passing})
+        _ending = _execute(_plan)
+    else:
+        _here = _get_ident()
+        if _here in _active or _get_scope() is not None:
+            next(_ticks["reentry"])
+            return _control({passing})
+        if {sampled}:
+            _answer = next(_coin.answers, 2)
+            if not _answer or (_answer == 2 and not _coin.ask()):
+                return _control({passing})
+        _own = None
+        try:
+            _share = {shared}
+        except BaseException as _error:  # of a metaclass that can't be hashed
+            if not _contained(_error):
+                raise
+            _share = False
+        if not _share:
+            _own = _isolated(_recipe, _lineup, {args}, {kwargs})
+            if _own is None:
+                return _control({passing})
+        _value = _other = _ended = _raised = None
+        _order = {order}
+        _run = _copy_context().run
+        _run(_set_scope, _CANDIDATE)
+        _active.add(_here)
+        try:
+            for _is_control in _order:
+                _start = _clock()
+                if _is_control:
+                    try:
+                        _value = _control({passing})
+                        _control_ns = _clock() - _start
+                    except BaseException as _error:
+                        _control_ns = _clock() - _start
+                        if not _contained(_error):
+                            raise
+                        _ended = _Ending(None, _error)
+                else:
+                    try:
+                        if _own is None:
+                            _other = _run(_candidate, {passing})
+                        else:
+                            _other = _run(_candidate, *_own[0], **_own[1])
+                        _candidate_ns = _clock() - _start
+                    except BaseException as _error:
+                        _candidate_ns = _clock() - _start
+                        if not _contained(_error):
+                            raise
+                        _raised = _Ending(None, _error)
+                        if not _order[0]:
+                            _raised.put_by()
+        except BaseException:
+            _account.skip("interrupted")
+            raise
+        finally:
+            _active.discard(_here)
+        if _ended is None and _raised is None:
+            try:
+                _share = _value is _other or (_value == _other) is True
+            except BaseException as _error:
+                if not _contained(_error):
+                    raise
+                _share = False
+            if _share:
+                _buffer = _pairs.control_first if _order[0] else _pairs.control_last
+                _buffer.append((_control_ns, _candidate_ns))
+                if len(_buffer) >= _account.limit:
+                    _fold(_recipe)
+                return _value
+        _ending = _ended or _Ending(_value)
+        _conclude(_ending, _raised or _Ending(_other), _control_ns, _candidate_ns, _order, _start)
+    if _ending.error is None:
+        return _ending.value
+    try:
+        raise _ending.before_raise()
+    finally:
+        _ending.after_raise()
+"""
+
+_ORDERS: Final = {
+    "random": "_first if _flip(1) else _last",
+    "control-first": "_first",
+    "control-last": "_last",
+}
+
+
+def quick(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
+    """Make the run function for one candidate and options that a matching run needs no look at."""
+    [(name, candidate)] = lineup.candidates.items()
+    account, current = recipe.account, settings.current
+    share: Any = recipe.sample
+    names: dict[str, Any] = {
+        "__name__": __name__,
+        "_CANDIDATE": CANDIDATE,
+        "_Ending": Ending,
+        "_account": account,
+        "_active": account.active,
+        "_candidate": candidate,
+        "_clock": perf_counter_ns,
+        "_coin": account.coin(share) if share < 1 else None,
+        "_conclude": _concluder(recipe, lineup.control_name, name),
+        "_contained": contained,
+        "_control": lineup.control,
+        "_copy_context": copy_context,
+        "_current": current,
+        "_execute": execute,
+        "_flip": dice.getrandbits,
+        "_first": (True, False),
+        "_fold": fold,
+        "_gate": current.quiet if recipe.publishers is None else current.plain,
+        "_get_ident": threading.get_ident,
+        "_get_scope": scope.get,
+        "_isolated": _isolated,
+        "_last": (False, True),
+        "_lineup": lineup,
+        "_pairs": account.pairs(lineup.control_name, name),
+        "_prepare": prepare,
+        "_recipe": recipe,
+        "_set_scope": scope.set,
+        "_shared": shared_types(),
+        "_ticks": {r: account.ticker(r).ticks for r in ("disabled", "enabled", "reentry")},
+    }
+    shape = _shape(lineup.control)
+    order = _ORDERS[str(recipe.order)]
+    code = _compiled(shape, share < 1, order, recipe.isolate == "share")
+    exec(code, names)
+    return names["run"]  # type: ignore[no-any-return]
+
+
+_Shape = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+
+
+def _shape(control: Any) -> _Shape | None:
+    """Give a function's positional-only, other positional and keyword-only parameters.
+
+    None where it has defaults (the candidate's may be others), takes any number of arguments, or
+    is no plain function.
+    """
+    if type(control) is not FunctionType or control.__defaults__ or control.__kwdefaults__:
+        return None
+    code: CodeType = control.__code__
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    if code.co_flags & 0x0C or any(name.startswith("_") for name in names):
+        return None
+    only, positional = code.co_posonlyargcount, code.co_argcount
+    return names[:only], names[only:positional], names[positional:]
+
+
+@lru_cache(maxsize=1024)
+def _compiled(shape: _Shape | None, sampled: bool, order: str, share: bool) -> CodeType:
+    """Fill the template in for one shape of parameters and one set of decisions."""
+    if shape is None:
+        parameters = passing = "*args, **kwargs"
+        args, kwargs = "args", "kwargs"
+        shared = "_shared.issuperset(map(type, args)) and (not kwargs or "
+        shared += "_shared.issuperset(map(type, kwargs.values())))"
+    else:
+        only, positional, keywords = shape
+        parameters = ", ".join(
+            (*only, *(["/"] if only else ()), *positional, *(["*", *keywords] if keywords else ()))
+        )
+        passing = ", ".join((*only, *positional, *(f"{name}={name}" for name in keywords)))
+        args = "(" + "".join(f"{name}, " for name in (*only, *positional)) + ")"
+        kwargs = "{" + ", ".join(f"{name!r}: {name}" for name in keywords) + "}"
+        every = (*only, *positional, *keywords)
+        shared = " and ".join(f"type({name}) in _shared" for name in every) or "True"
+    text = _TEMPLATE.format(
+        parameters=parameters,
+        passing=passing,
+        args=args,
+        kwargs=kwargs,
+        shared="True" if share else shared,
+        sampled=str(sampled),
+        order=order,
+    )
+    return compile("\n" * (_TEMPLATE_LINE - 2) + text, __file__, "exec")
+
+
+def _isolated(
+    recipe: Recipe, lineup: Lineup, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """Give the candidate's own arguments; None, counted, where the control must run alone."""
+    try:
+        return isolated(recipe, lineup, args, kwargs)
+    except BaseException as error:
+        if not (type(error) is Skip or contained(error)):
+            raise
+        recipe.account.skip("isolate")
+        return None
+
+
+def _concluder(recipe: Recipe, control: str, candidate: str) -> Callable[..., None]:
+    """Make the function that concludes a run which did not simply match."""
+
+    def conclude_run(
+        ending: Ending, other: Ending, control_ns: int, other_ns: int, order: Any, start: int
+    ) -> None:
+        if other.error is not None and other.error is not ending.error:
+            other.give_back()
+        try:
+            conclude(
+                Run(
+                    recipe=recipe,
+                    control=observed(control, ending.value, ending.error, control_ns),
+                    candidates=(observed(candidate, other.value, other.error, other_ns),),
+                    order=(control, candidate) if order[0] else (candidate, control),
+                    context=recipe.context,  # type: ignore[arg-type]
+                    began_ns=start,
+                )
+            )
+        finally:
+            other.let_go()
+
+    return conclude_run
