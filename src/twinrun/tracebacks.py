@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from types import FrameType, GetSetDescriptorType, MemberDescriptorType, TracebackType
 from typing import Any, Final
 
-__all__ = ["detach", "message", "place", "text", "twin", "type_name"]
+__all__ = ["detach", "links", "members", "message", "place", "text", "twin", "type_name"]
 
 _FRAMES: Final = 20  # of each exception: the last ones
 _CHAIN: Final = 5  # causes and contexts
@@ -102,7 +102,22 @@ def detach(error: BaseException) -> None:
         seen.add(id(each))
         for name in ("__traceback__", "__cause__", "__context__"):
             _error[name].__set__(each, None)
-        waiting.extend(_members(each))
+        # Setting a cause has set this; Python would recycle a MemoryError with it.
+        _error["__suppress_context__"].__set__(each, False)
+        waiting.extend(members(each))
+
+
+def members(error: BaseException) -> tuple[BaseException, ...]:
+    """The members of an exception group, none of any other exception."""
+    if not issubclass(type(error), BaseExceptionGroup):
+        return ()
+    inside: tuple[BaseException, ...] = _group["exceptions"].__get__(error)
+    return inside
+
+
+def links(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
+    """The cause and the context of an exception."""
+    return _error["__cause__"].__get__(error), _error["__context__"].__get__(error)
 
 
 def type_name(cls: type) -> str:
@@ -137,12 +152,12 @@ def _chain(error: BaseException) -> Iterator[tuple[BaseException, str]]:
 
 def _fitting(error: BaseException, left: int) -> str:
     """Format one exception with as many of its frames as fit, if any do."""
-    frames, members = _FRAMES, _NESTED
+    frames, nested = _FRAMES, _NESTED
     while True:
-        block = "".join(f"{line}\n" for line in _block(error, frames, members))
-        if _size(block) <= left or not (frames or members):
+        block = "".join(f"{line}\n" for line in _block(error, frames, nested))
+        if _size(block) <= left or not (frames or nested):
             return block
-        frames, members = frames // 2, members // 2
+        frames, nested = frames // 2, nested // 2
 
 
 def _block(error: BaseException, frames: int, nested: int) -> Iterator[str]:
@@ -151,15 +166,15 @@ def _block(error: BaseException, frames: int, nested: int) -> Iterator[str]:
     said = message(error)
     yield f"{type_name(type(error))}: {said}" if said else type_name(type(error))
     yield from _notes(error)
-    members = _members(error)
+    inside = members(error)
     if not nested:
         return
-    for number, member in enumerate(members[:_MEMBERS], 1):
+    for number, member in enumerate(inside[:_MEMBERS], 1):
         yield f"  +---------------- {number} ----------------"
         for line in _block(member, min(frames, 5), nested - 1):
             yield "  | " + line.replace("\n", "\n  | ")
-    if len(members) > _MEMBERS:
-        yield f"  + and {len(members) - _MEMBERS} more"
+    if len(inside) > _MEMBERS:
+        yield f"  + and {len(inside) - _MEMBERS} more"
 
 
 def _frame_lines(step: TracebackType | None, frames: int) -> Iterator[str]:
@@ -221,7 +236,7 @@ def _cut(line: str) -> str:
 def _message(error: BaseException) -> str:
     args = _error["args"].__get__(error)
     if issubclass(type(error), BaseExceptionGroup):
-        said, count = _exact(_group["message"].__get__(error)), len(_members(error))
+        said, count = _exact(_group["message"].__get__(error)), len(members(error))
         return f"{said[:_MESSAGE]} ({count} sub-exception{'s' if count != 1 else ''})"
     for cls in _mro(type(error)):
         own = _type["__dict__"].__get__(cls)
@@ -274,9 +289,9 @@ def _twin(error: BaseException, made: dict[int, BaseException]) -> BaseException
     cls = type(error)
     maker = next(k for k in _mro(cls) if not _is_heap(k) and issubclass(k, BaseException))
     if issubclass(cls, BaseExceptionGroup):
-        members = [_twin(member, made) for member in _members(error)]
+        twins = [_twin(member, made) for member in members(error)]
         said = _exact(_group["message"].__get__(error))
-        other: BaseException = _group["__new__"](cls, said, members)
+        other: BaseException = _group["__new__"](cls, said, twins)
     else:
         other = maker.__new__(cls)
         made[id(error)] = other
@@ -321,14 +336,6 @@ def _fields(error: BaseException, cls: type) -> dict[str, Any]:
         except (AttributeError, TypeError):
             continue  # never set, or a descriptor of some other type
     return fields
-
-
-def _members(error: BaseException) -> tuple[BaseException, ...]:
-    """The members of an exception group, none of any other exception."""
-    if not issubclass(type(error), BaseExceptionGroup):
-        return ()
-    members: tuple[BaseException, ...] = _group["exceptions"].__get__(error)
-    return members
 
 
 # Types, read past their metaclasses --------------------------------------------------------------

@@ -15,6 +15,7 @@ from twinrun.typing import OnFailure
 
 __all__ = ["contained", "report"]
 
+_traceback: Final[Any] = BaseException.__dict__["__traceback__"]  # read past the error's own code
 _QUIET_SECONDS: Final = 60.0
 _MANY_WARNINGS: Final = 1000
 
@@ -26,9 +27,14 @@ def contained(error: BaseException) -> bool:
     every other `BaseException` that is not named here, and whatever a signal handler raised.
     """
     cls = type(error)
-    if not (issubclass(cls, (Exception, SystemExit, GeneratorExit)) or _is_cancellation(cls)):
+    if cls is KeyboardInterrupt:
         return False
-    return not _raised_by_signal_handler(error)
+    try:
+        if not (issubclass(cls, (Exception, SystemExit, GeneratorExit)) or _is_cancellation(cls)):
+            return False
+        return not _raised_by_signal_handler(error)
+    except (RecursionError, MemoryError):  # there is no room to look: what comes then is no signal
+        return True
 
 
 def _is_cancellation(cls: type) -> bool:
@@ -42,7 +48,8 @@ def _raised_by_signal_handler(error: BaseException) -> bool:
     if threading.get_ident() != threading.main_thread().ident:
         return False  # Python runs signal handlers on the main thread alone
     # The first frame is the one of ours that caught it: to look at its locals would keep them.
-    trace = error.__traceback__ and error.__traceback__.tb_next
+    trace = _traceback.__get__(error)
+    trace = trace and trace.tb_next
     while trace is not None:
         if _is_handler(trace.tb_frame):
             return True

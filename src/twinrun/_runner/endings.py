@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from types import FrameType, TracebackType
 from typing import Any, Final
 
 from twinrun.result import Result
@@ -19,31 +21,35 @@ class Ending:
 
     An exception's traceback, cause and context are kept too: both sides may raise or chain the
     very same object, and raising it once more where another exception is being handled would set
-    its context anew. All are read and set past the exception's own `__setattr__`.
+    its context anew. All are read and set past the exception's own code. `before` is the traceback
+    of an exception that the caller is handling meanwhile, from before the behaviour raised it.
     """
 
-    __slots__ = ("cause", "context", "error", "result", "suppress", "traceback", "value")
+    __slots__ = ("before", "cause", "context", "error", "result", "suppress", "traceback", "value")
 
     def __init__(self, value: Any, error: BaseException | None = None) -> None:
         self.value = value
         self.error = error
         self.result: Result | None = None
+        self.before: TracebackType | None = None
         if error is not None:
-            trace = error.__traceback__
+            trace = _traceback.__get__(error)
             if trace is not None and trace.tb_next is not None:
                 trace = trace.tb_next  # the frame that called the behaviour is ours
                 _traceback.__set__(error, trace)
+                self.before = _caught_below(trace, sys._getframe(1))
             self.traceback = trace
-            self.cause = error.__cause__
-            self.context = error.__context__
-            self.suppress = error.__suppress_context__
+            self.cause = _cause.__get__(error)
+            self.context = _context.__get__(error)
+            self.suppress = _suppress.__get__(error)
 
     def put_by(self) -> None:
         """Take from a candidate's exception what the control must not find on it."""
-        _traceback.__set__(self.error, None)
-        _cause.__set__(self.error, None)
-        _context.__set__(self.error, None)
-        _suppress.__set__(self.error, False)
+        _traceback.__set__(self.error, self.before)
+        if self.before is None:
+            _cause.__set__(self.error, None)
+            _context.__set__(self.error, None)
+            _suppress.__set__(self.error, False)
 
     def give_back(self) -> None:
         """Undo `put_by`, and whatever `raise` did to the exception."""
@@ -60,13 +66,19 @@ class Ending:
 
     def after_raise(self) -> None:
         """Undo what `raise` did to the exception, but for that frame, and let go of it."""
-        self.traceback = None if self.error is None else self.error.__traceback__
+        self.traceback = None if self.error is None else _traceback.__get__(self.error)
         self.give_back()
+        self.let_go()
+
+    def give_up(self) -> None:
+        """Let go of a candidate's exception, and leave the caller's as the caller has it."""
+        if self.before is not None:
+            _traceback.__set__(self.error, self.before)
         self.let_go()
 
     def let_go(self) -> None:
         """Forget the exception: its traceback leads to frames, and from there back to this."""
-        self.error = self.traceback = self.cause = self.context = None
+        self.error = self.traceback = self.cause = self.context = self.before = None
 
     def result_or_control(self) -> Result:
         """Give the Result; one could only be missing where the stack or memory was at its end."""
@@ -74,3 +86,18 @@ class Ending:
         if self.result is None:
             raise MemoryError("twinrun had no room to make the Result")
         return self.result
+
+
+def _caught_below(trace: TracebackType | None, frame: FrameType | None) -> TracebackType | None:
+    """Find where a traceback goes on that was there before: at a frame which is still running.
+
+    An exception that the caller is handling was caught in such a frame; raising it once more has
+    put new frames in front.
+    """
+    running = set()
+    while frame is not None:
+        running.add(frame)
+        frame = frame.f_back
+    while trace is not None and trace.tb_frame not in running:
+        trace = trace.tb_next
+    return trace

@@ -36,7 +36,6 @@ def execute(plan: Plan, observe: bool = False) -> Ending:
     for candidate in endings:
         if candidate.error is not ending.error:
             candidate.give_back()
-        candidate.let_go()
     try:
         ending.result = conclude(
             Run(
@@ -50,6 +49,8 @@ def execute(plan: Plan, observe: bool = False) -> Ending:
             )
         )
     finally:
+        for candidate in endings:
+            candidate.give_up()
         observations.clear()  # exceptions in it lead back to this frame
     return ending
 

@@ -165,27 +165,29 @@ def _stand_ins(
     control: Observation, candidates: tuple[Observation, ...]
 ) -> dict[int, BaseException]:
     """Give what stands for each exception, by its id: without frames, which are let go here."""
-    foreign = _exceptions_in_use(control.exception)
+    foreign = _reached(control.exception, sys.exc_info()[1], chained=True)
     stand_ins: dict[int, BaseException] = {}
     for each in (control, *candidates):
         error = each.exception
         if error is None or id(error) in stand_ins:
             continue
-        if id(error) in foreign:
-            stand_ins[id(error)] = tracebacks.twin(error)
-        else:
+        if foreign.isdisjoint(_reached(error)):
             tracebacks.detach(error)
             stand_ins[id(error)] = error
+        else:  # it is, or its group holds, an exception of the caller, who must lose nothing
+            stand_ins[id(error)] = tracebacks.twin(error)
     return stand_ins
 
 
-def _exceptions_in_use(control: BaseException | None) -> set[int]:
-    """Give the ids of exceptions that are the caller's: they must lose nothing through us."""
-    in_use = set()
-    pending = [control, sys.exc_info()[1]]
+def _reached(*errors: BaseException | None, chained: bool = False) -> set[int]:
+    """Give the ids of these exceptions and their groups' members, and where asked their chains."""
+    ids: set[int] = set()
+    pending = [*errors]
     while pending:
         error = pending.pop()
-        if error is not None and id(error) not in in_use:
-            in_use.add(id(error))
-            pending += (error.__cause__, error.__context__)
-    return in_use
+        if error is not None and id(error) not in ids:
+            ids.add(id(error))
+            pending += tracebacks.members(error)
+            if chained:
+                pending += tracebacks.links(error)
+    return ids
