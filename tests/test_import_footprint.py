@@ -43,6 +43,7 @@ OURS: set[str] = {
     "twinrun._runner.inline",
     "twinrun._runner.isolation",
     "twinrun._runner.judging",
+    "twinrun._runner.quick",
     "twinrun._runner.recipe",
     "twinrun._runner.reporting",
     "twinrun._runner.scope",

@@ -9,7 +9,7 @@ from operator import truediv
 from typing import Any, Final
 
 from twinrun._forks import after_fork_in_child
-from twinrun.histogram import Histogram, bucket_index
+from twinrun.histogram import Histogram, index_of, marks_of
 from twinrun.result import Outcome
 from twinrun.samplers import Coin, Dice
 from twinrun.tally import CONTROL_FIRST, CONTROL_LAST, Tally
@@ -30,7 +30,7 @@ BATCH: Final = 256
 """How many runs are gathered before they are folded into the histograms."""
 
 _SECONDS: Final = 1e-9
-_MANY_INDICES: Final = 10_000
+_MANY_MARKS: Final = 10_000
 
 dice: Final = Dice()
 """The random generator of every experiment in this process."""
@@ -53,18 +53,19 @@ class Ticker:
         return steps
 
 
-class _Indices(dict[int, int]):
-    """The bucket of a duration in nanoseconds; short ones come up again and again."""
+class _Marks(dict[int, float]):
+    """The mark of a duration in nanoseconds; short ones come up again and again."""
 
-    def __missing__(self, duration_ns: int) -> int:
-        if len(self) > _MANY_INDICES:
+    def __missing__(self, duration_ns: int) -> float:
+        if len(self) > _MANY_MARKS:
             self.clear()
         # A duration of zero is a clock's tick not seen: it counts as the least it can show.
-        index = self[duration_ns] = bucket_index(max(duration_ns, 1) * _SECONDS)
-        return index
+        [mark] = marks_of([max(duration_ns, 1) * _SECONDS])
+        self[duration_ns] = mark
+        return mark
 
 
-_index_of: Final = _Indices()
+_mark_of: Final = _Marks()
 
 
 class Pairs:
@@ -82,19 +83,29 @@ class Pairs:
 class _Buckets:
     """A histogram while it is being counted."""
 
-    __slots__ = ("counts", "zero")
+    __slots__ = ("marks", "zero")
 
     def __init__(self) -> None:
-        self.counts: Counter[int] = Counter()
+        self.marks: Counter[float] = Counter()
         self.zero = 0
 
     def add(self, values: list[float]) -> None:
-        new = Histogram.of(values)
-        self.counts.update(new.counts)
-        self.zero += new.zero
+        """Count values from 0 upwards."""
+        try:
+            marks = list(marks_of(values))
+        except ValueError:
+            positive = [value for value in values if value > 0]
+            self.zero += len(values) - len(positive)
+            marks = list(marks_of(positive))
+        self.marks.update(marks)
+
+    def add_nanoseconds(self, durations: tuple[int, ...]) -> None:
+        """Count durations."""
+        self.marks.update(map(_mark_of.__getitem__, durations))
 
     def histogram(self) -> Histogram:
-        return Histogram(dict(self.counts), self.zero)
+        """Give what was counted."""
+        return Histogram({index_of(mark): n for mark, n in self.marks.items()}, self.zero)
 
 
 class Account:
@@ -222,24 +233,24 @@ class Account:
         self._experiments += len(batch)
         self._outcomes.setdefault(pairs.candidate, Counter())[Outcome.MATCHED] += len(batch)
         controls, candidates = zip(*batch, strict=True)
-        self._durations_of(pairs.control).counts.update(map(_index_of.__getitem__, controls))
-        self._durations_of(pairs.candidate).counts.update(map(_index_of.__getitem__, candidates))
-        try:
-            ratios = list(map(truediv, candidates, controls))
-        except ZeroDivisionError:  # a clock that stood still says nothing of a ratio
+        self._durations_of(pairs.control).add_nanoseconds(controls)
+        self._durations_of(pairs.candidate).add_nanoseconds(candidates)
+        if 0 in controls:  # a clock that stood still says nothing of a ratio
             ratios = [candidate / control for control, candidate in batch if control]
+        else:
+            ratios = list(map(truediv, candidates, controls))
         self._ratios_of(pairs.candidate, order).add(ratios)
 
     def _fold_run(
         self, control: str, control_ns: int, entries: tuple[tuple[str, Outcome, int, bool, bool]]
     ) -> None:
         self._experiments += 1
-        self._durations_of(control).add([control_ns * _SECONDS])
+        self._durations_of(control).add_nanoseconds((control_ns,))
         for candidate, outcome, duration_ns, raised, control_first in entries:
             self._outcomes.setdefault(candidate, Counter())[outcome] += 1
             if raised:
                 self._counts["error"][candidate] += 1
-            self._durations_of(candidate).add([duration_ns * _SECONDS])
+            self._durations_of(candidate).add_nanoseconds((duration_ns,))
             if control_ns:
                 order = CONTROL_FIRST if control_first else CONTROL_LAST
                 self._ratios_of(candidate, order).add([duration_ns / control_ns])

@@ -62,36 +62,58 @@ def run({parameters}):
             if _own is None:
                 return _control({passing})
         _value = _other = _ended = _raised = None
-        _order = {order}
         _run = _copy_context().run
         _run(_set_scope, _CANDIDATE)
+        _first = {control_first}
         _active.add(_here)
         try:
-            for _is_control in _order:
+            if _first:
                 _start = _clock()
-                if _is_control:
-                    try:
-                        _value = _control({passing})
-                        _control_ns = _clock() - _start
-                    except BaseException as _error:
-                        _control_ns = _clock() - _start
-                        if not _contained(_error):
-                            raise
-                        _ended = _Ending(None, _error)
-                else:
-                    try:
-                        if _own is None:
-                            _other = _run(_candidate, {passing})
-                        else:
-                            _other = _run(_candidate, *_own[0], **_own[1])
-                        _candidate_ns = _clock() - _start
-                    except BaseException as _error:
-                        _candidate_ns = _clock() - _start
-                        if not _contained(_error):
-                            raise
-                        _raised = _Ending(None, _error)
-                        if not _order[0]:
-                            _raised.put_by()
+                try:
+                    _value = _control({passing})
+                    _turn = _again = _clock()
+                except BaseException as _error:
+                    _turn = _clock()
+                    if not _contained(_error):
+                        raise
+                    _ended = _Ending(None, _error)
+                    _again = _clock()
+                try:
+                    if _own is None:
+                        _other = _run(_candidate, {passing})
+                    else:
+                        _other = _run(_candidate, *_own[0], **_own[1])
+                    _candidate_ns = _clock() - _again
+                except BaseException as _error:
+                    _candidate_ns = _clock() - _again
+                    if not _contained(_error):
+                        raise
+                    _raised = _Ending(None, _error)
+                _control_ns = _turn - _start
+            else:
+                _start = _clock()
+                try:
+                    if _own is None:
+                        _other = _run(_candidate, {passing})
+                    else:
+                        _other = _run(_candidate, *_own[0], **_own[1])
+                    _turn = _again = _clock()
+                except BaseException as _error:
+                    _turn = _clock()
+                    if not _contained(_error):
+                        raise
+                    _raised = _Ending(None, _error)
+                    _raised.put_by()
+                    _again = _clock()
+                try:
+                    _value = _control({passing})
+                    _control_ns = _clock() - _again
+                except BaseException as _error:
+                    _control_ns = _clock() - _again
+                    if not _contained(_error):
+                        raise
+                    _ended = _Ending(None, _error)
+                _candidate_ns = _turn - _start
         except BaseException:
             _account.skip("interrupted")
             raise
@@ -105,13 +127,13 @@ def run({parameters}):
                     raise
                 _share = False
             if _share:
-                _buffer = _pairs.control_first if _order[0] else _pairs.control_last
+                _buffer = _pairs.control_first if _first else _pairs.control_last
                 _buffer.append((_control_ns, _candidate_ns))
                 if len(_buffer) >= _account.limit:
                     _fold(_recipe)
                 return _value
         _ending = _ended or _Ending(_value)
-        _conclude(_ending, _raised or _Ending(_other), _control_ns, _candidate_ns, _order, _start)
+        _conclude(_ending, _raised or _Ending(_other), _control_ns, _candidate_ns, _first, _start)
     if _ending.error is None:
         return _ending.value
     try:
@@ -121,9 +143,9 @@ def run({parameters}):
 """
 
 _ORDERS: Final = {
-    "random": "_first if _flip(1) else _last",
-    "control-first": "_first",
-    "control-last": "_last",
+    "random": "_flip(1)",
+    "control-first": "True",
+    "control-last": "False",
 }
 
 
@@ -133,6 +155,7 @@ def quick(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
     account, current = recipe.account, settings.current
     share: Any = recipe.sample
     names: dict[str, Any] = {
+        "__builtins__": __builtins__,
         "__name__": __name__,
         "_CANDIDATE": CANDIDATE,
         "_Ending": Ending,
@@ -148,13 +171,11 @@ def quick(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
         "_current": current,
         "_execute": execute,
         "_flip": dice.getrandbits,
-        "_first": (True, False),
         "_fold": fold,
         "_gate": current.quiet if recipe.publishers is None else current.plain,
         "_get_ident": threading.get_ident,
         "_get_scope": scope.get,
         "_isolated": _isolated,
-        "_last": (False, True),
         "_lineup": lineup,
         "_pairs": account.pairs(lineup.control_name, name),
         "_prepare": prepare,
@@ -166,8 +187,8 @@ def quick(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
     shape = _shape(lineup.control)
     order = _ORDERS[str(recipe.order)]
     code = _compiled(shape, share < 1, order, recipe.isolate == "share")
-    exec(code, names)
-    return names["run"]  # type: ignore[no-any-return]
+    # A copy of its own, since the interpreter adapts code to the globals that it runs with.
+    return FunctionType(code.replace(), names)
 
 
 _Shape = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
@@ -190,7 +211,7 @@ def _shape(control: Any) -> _Shape | None:
 
 
 @lru_cache(maxsize=1024)
-def _compiled(shape: _Shape | None, sampled: bool, order: str, share: bool) -> CodeType:
+def _compiled(shape: _Shape | None, sampled: bool, control_first: str, share: bool) -> CodeType:
     """Fill the template in for one shape of parameters and one set of decisions."""
     if shape is None:
         parameters = passing = "*args, **kwargs"
@@ -214,9 +235,10 @@ def _compiled(shape: _Shape | None, sampled: bool, order: str, share: bool) -> C
         kwargs=kwargs,
         shared="True" if share else shared,
         sampled=str(sampled),
-        order=order,
+        control_first=control_first,
     )
-    return compile("\n" * (_TEMPLATE_LINE - 2) + text, __file__, "exec")
+    module = compile("\n" * (_TEMPLATE_LINE - 2) + text, __file__, "exec")
+    return next(const for const in module.co_consts if isinstance(const, CodeType))
 
 
 def _isolated(
@@ -236,7 +258,7 @@ def _concluder(recipe: Recipe, control: str, candidate: str) -> Callable[..., No
     """Make the function that concludes a run which did not simply match."""
 
     def conclude_run(
-        ending: Ending, other: Ending, control_ns: int, other_ns: int, order: Any, start: int
+        ending: Ending, other: Ending, control_ns: int, other_ns: int, first: int, start: int
     ) -> None:
         if other.error is not None and other.error is not ending.error:
             other.give_back()
@@ -246,12 +268,12 @@ def _concluder(recipe: Recipe, control: str, candidate: str) -> Callable[..., No
                     recipe=recipe,
                     control=observed(control, ending.value, ending.error, control_ns),
                     candidates=(observed(candidate, other.value, other.error, other_ns),),
-                    order=(control, candidate) if order[0] else (candidate, control),
+                    order=(control, candidate) if first else (candidate, control),
                     context=recipe.context,  # type: ignore[arg-type]
                     began_ns=start,
                 )
             )
         finally:
-            other.let_go()
+            other.give_up()
 
     return conclude_run
