@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import enum
+import inspect
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from types import FunctionType, MethodType
 from typing import Any, Final, Literal
 
 from twinrun import _accounts
@@ -24,6 +27,7 @@ __all__ = [
     "disabled",
     "flush",
     "is_evidence_only",
+    "is_unwaited",
     "raising",
     "recording",
 ]
@@ -40,6 +44,8 @@ class _Keep(enum.Enum):
 
 _KEEP: Final = _Keep.KEEP
 _Kept = Literal[_Keep.KEEP]
+
+_UNWAITED: Final = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
 
 class Gate:
@@ -147,6 +153,21 @@ current: Final = Settings()
 """The settings of this process."""
 
 
+def is_unwaited(function: Any) -> bool:
+    """Say whether calling this gives a coroutine or a generator instead of doing its work."""
+    while True:
+        if type(function) is partial:
+            function = function.func
+        elif type(function) is MethodType:
+            function = function.__func__
+        else:
+            break
+    if type(function) is FunctionType:
+        return bool(function.__code__.co_flags & _UNWAITED) or inspect.iscoroutinefunction(function)
+    call = getattr(type(function), "__call__", None)  # noqa: B004, the method itself is meant
+    return type(call) is FunctionType and bool(call.__code__.co_flags & _UNWAITED)
+
+
 def checked_publishers(given: Any) -> tuple[PublisherLike, ...]:
     """Take over a sequence of publishers.
 
@@ -158,11 +179,10 @@ def checked_publishers(given: Any) -> tuple[PublisherLike, ...]:
             f"publishers must be a sequence such as [publisher], not a {type(given).__qualname__}"
         )
     for publisher in given:
-        if isinstance(publisher, type) or not (
-            callable(publisher) or callable(getattr(publisher, "publish", None))
-        ):
+        take = getattr(publisher, "publish", publisher)
+        if isinstance(publisher, type) or not callable(take) or is_unwaited(take):
             raise ConfigurationError(
-                "a publisher is a callable of one Result or an object with publish(result); "
+                "a publisher is a plain callable of one Result or an object with publish(result); "
                 f"{publisher!r} is neither"
             )
     return tuple(given)
@@ -207,9 +227,9 @@ def configure(
 
 def _switch(value: Any) -> Any:
     """Take a bool or a callable."""
-    if not (isinstance(value, bool) or callable(value)):
+    if not isinstance(value, bool) and (not callable(value) or is_unwaited(value)):
         raise ConfigurationError(
-            f"enabled is a bool or a callable without arguments, not {value!r}"
+            f"enabled is a bool or a plain callable without arguments, not {value!r}"
         )
     return value
 
@@ -223,8 +243,8 @@ def _bool(value: Any) -> bool:
 
 def _callable(value: Any) -> Any:
     """Take a callable."""
-    if not callable(value):
-        raise ConfigurationError(f"on_failure is a callable, not {value!r}")
+    if not callable(value) or is_unwaited(value):
+        raise ConfigurationError(f"on_failure is a plain callable, not {value!r}")
     return value
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Mapping
-from functools import partial
 from importlib import import_module
-from types import FunctionType, MethodType
+from types import FunctionType
 from typing import Any, Final
 
 import attrs
 
 from twinrun.errors import ConfigurationError
 from twinrun.result import BASELINE
+from twinrun.settings import is_unwaited
 from twinrun.typing import Behaviour
 
 __all__ = [
@@ -22,7 +21,6 @@ __all__ = [
     "Lineup",
     "Reference",
     "behaviours_of",
-    "is_unwaited",
     "lineup_of",
 ]
 
@@ -30,7 +28,6 @@ CONTROL_NAME: Final = "control"
 CANDIDATE_NAME: Final = "candidate"
 
 _REFERENCE: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
-_UNWAITED: Final = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
 
 @attrs.frozen(eq=False)
@@ -74,21 +71,6 @@ class Reference:
 
     def __repr__(self) -> str:
         return f"Reference({self.text!r})"
-
-
-def is_unwaited(function: Any) -> bool:
-    """Say whether calling this gives a coroutine or a generator instead of doing its work."""
-    while True:
-        if type(function) is partial:
-            function = function.func
-        elif type(function) is MethodType:
-            function = function.__func__
-        else:
-            break
-    if type(function) is FunctionType:
-        return bool(function.__code__.co_flags & _UNWAITED) or inspect.iscoroutinefunction(function)
-    call = getattr(type(function), "__call__", None)  # noqa: B004, the method itself is meant
-    return type(call) is FunctionType and bool(call.__code__.co_flags & _UNWAITED)
 
 
 def _check(what: str, function: Any) -> None:

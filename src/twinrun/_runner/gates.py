@@ -123,7 +123,9 @@ def _ask_gates(
     if inside is not None or threading.get_ident() in recipe.account.active:
         raise Skip("reentry")
     for enabled in (current.enabled, recipe.enabled):
-        if enabled is not True and not (enabled and _asked(recipe, "enabled", enabled, (), {})):
+        if enabled is True:
+            continue
+        if enabled is False or not _asked(recipe, "enabled", enabled, (), {}):
             raise Skip("enabled")
     if not (lineup.candidates or recipe.baseline):
         raise Skip("no candidate")

@@ -8,10 +8,9 @@ from typing import Any, Final, TypedDict
 import attrs
 
 from twinrun._accounts import Account, account_of
-from twinrun._runner.behaviours import is_unwaited
 from twinrun.comparators import equal, same_error
 from twinrun.errors import ConfigurationError, MismatchError
-from twinrun.settings import checked_publishers
+from twinrun.settings import checked_publishers, is_unwaited
 from twinrun.typing import (
     AfterRun,
     Clean,
