@@ -37,7 +37,16 @@ class Coin:
     cost one step of an iterator in C, which any thread may take, and which counts by itself.
     """
 
-    __slots__ = ("__weakref__", "_blocks", "_dice", "_lock", "_past", "_scale", "answers")
+    __slots__ = (
+        "__weakref__",
+        "_blocks",
+        "_dice",
+        "_drawing",
+        "_lock",
+        "_past",
+        "_scale",
+        "answers",
+    )
 
     def __init__(self, share: float, dice: Dice) -> None:
         """Take a share above 0 and below 1."""
@@ -49,6 +58,7 @@ class Coin:
     def after_fork(self) -> None:
         """Forget the parent's answers and its counts."""
         self._lock = threading.Lock()
+        self._drawing = threading.RLock()  # a signal handler may ask while its thread draws
         self._past = 0
         self._blocks: list[tuple[int, int, Any]] = []
         self.answers = iter(b"")
@@ -60,8 +70,11 @@ class Coin:
         """
         answer = next(self.answers, 2)
         while answer == 2:
-            self._draw()
-            answer = next(self.answers, 2)
+            with self._drawing:
+                # Another thread may have drawn meanwhile: its answers are not thrown away.
+                answer = next(self.answers, 2)
+                if answer == 2:
+                    self._draw()
         return answer == 1
 
     def _draw(self) -> None:

@@ -200,7 +200,7 @@ def test_decorated_methods_of_every_kind_are_candidates_and_stand_outside() -> N
 def test_a_malformed_reference_is_refused_when_made(text: str) -> None:
     """The error shows the accepted form."""
     for given in ({"candidate": text}, {"candidates": {"new": text}}):
-        with pytest.raises(ConfigurationError, match="package.module:function"):
+        with pytest.raises(ConfigurationError, match=r"package\.module:function"):
             Experiment("behaviours.reference", **given)  # type: ignore[arg-type]
 
 

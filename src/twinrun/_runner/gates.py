@@ -143,9 +143,7 @@ def _sampled(recipe: Recipe, args: tuple[Any, ...], kwargs: dict[str, Any]) -> b
     if share <= 0 or share >= 1:
         return bool(share >= 1)
     if recipe.sample_by is None:
-        if callable(recipe.sample):
-            return dice.random() < float(share)
-        return recipe.account.coin(float(share)).ask()
+        return dice.random() < float(share)
 
     def decide(key: Any) -> bool:
         return chosen(recipe.name, key, share)
