@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from itertools import count
 from operator import truediv
 from typing import Any, Final
@@ -140,15 +140,17 @@ class Account:
             ticker.take()
         self._latest = Tally()
         self._experiments = 0
-        self._outcomes: dict[str, Counter[Outcome]] = {}
+        self._outcomes: defaultdict[str, Counter[Outcome]] = defaultdict(Counter)
         self._counts: dict[str, Counter[str]] = {
             "error": Counter(),
             "skip": Counter(),
             "failure": Counter(),
             "drop": Counter(),
         }
-        self._durations: dict[str, _Buckets] = {}
-        self._ratios: dict[str, dict[str, _Buckets]] = {}
+        self._durations: defaultdict[str, _Buckets] = defaultdict(_Buckets)
+        self._ratios: defaultdict[str, defaultdict[str, _Buckets]] = defaultdict(
+            lambda: defaultdict(_Buckets)
+        )
 
     def pairs(self, control: str, candidate: str) -> Pairs:
         """Give the buffer for matched runs of this candidate against this control."""
@@ -231,35 +233,29 @@ class Account:
         batch = buffer[:]
         del buffer[: len(batch)]  # what other threads append meanwhile stays
         self._experiments += len(batch)
-        self._outcomes.setdefault(pairs.candidate, Counter())[Outcome.MATCHED] += len(batch)
+        self._outcomes[pairs.candidate][Outcome.MATCHED] += len(batch)
         controls, candidates = zip(*batch, strict=True)
-        self._durations_of(pairs.control).add_nanoseconds(controls)
-        self._durations_of(pairs.candidate).add_nanoseconds(candidates)
+        self._durations[pairs.control].add_nanoseconds(controls)
+        self._durations[pairs.candidate].add_nanoseconds(candidates)
         if 0 in controls:  # a clock that stood still says nothing of a ratio
             ratios = [candidate / control for control, candidate in batch if control]
         else:
             ratios = list(map(truediv, candidates, controls))
-        self._ratios_of(pairs.candidate, order).add(ratios)
+        self._ratios[pairs.candidate][order].add(ratios)
 
     def _fold_run(
         self, control: str, control_ns: int, entries: tuple[tuple[str, Outcome, int, bool, bool]]
     ) -> None:
         self._experiments += 1
-        self._durations_of(control).add_nanoseconds((control_ns,))
+        self._durations[control].add_nanoseconds((control_ns,))
         for candidate, outcome, duration_ns, raised, control_first in entries:
-            self._outcomes.setdefault(candidate, Counter())[outcome] += 1
+            self._outcomes[candidate][outcome] += 1
             if raised:
                 self._counts["error"][candidate] += 1
-            self._durations_of(candidate).add_nanoseconds((duration_ns,))
+            self._durations[candidate].add_nanoseconds((duration_ns,))
             if control_ns:
                 order = CONTROL_FIRST if control_first else CONTROL_LAST
-                self._ratios_of(candidate, order).add([duration_ns / control_ns])
-
-    def _durations_of(self, name: str) -> _Buckets:
-        return self._durations.setdefault(name, _Buckets())
-
-    def _ratios_of(self, candidate: str, order: str) -> _Buckets:
-        return self._ratios.setdefault(candidate, {}).setdefault(order, _Buckets())
+                self._ratios[candidate][order].add([duration_ns / control_ns])
 
     def _snapshot(self) -> Tally:
         skipped = Counter(self._counts["skip"])
