@@ -241,7 +241,8 @@ class Account:
             ratios = [candidate / control for control, candidate in batch if control]
         else:
             ratios = list(map(truediv, candidates, controls))
-        self._ratios[pairs.candidate][order].add(ratios)
+        if ratios:
+            self._ratios[pairs.candidate][order].add(ratios)
 
     def _fold_run(
         self, control: str, control_ns: int, entries: tuple[tuple[str, Outcome, int, bool, bool]]
