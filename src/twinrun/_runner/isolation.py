@@ -12,6 +12,9 @@ _LIMIT: Final = 100_000
 
 _ATOMS: Final = frozenset({type(None), bool, int, float, complex, str, bytes, type, range})
 _COPIED: Final = frozenset({list, dict, tuple, set, bytearray})
+_BYTES: Final = 64
+"""How many bytes of a bytearray count as one element: about what costs as much to copy."""
+
 _DEPTH = 200
 _KNOWN_TYPES = 10_000
 
@@ -92,18 +95,18 @@ _LEFT: Final = 0  # no object's id; under it the memo keeps how many more elemen
 def _copy(value: Any, memo: dict[int, Any], depth: int) -> Any:
     """Copy exactly the mutable built-in containers, keeping aliases and cycles."""
     cls = type(value)
-    if cls is not list and cls is not dict and cls is not tuple:
-        if cls not in _COPIED:
-            if is_shared(cls):
-                return value
-            raise UnsharableError
-        return memo.get(id(value)) or memo.setdefault(id(value), value.copy())
+    if cls not in _COPIED:
+        if is_shared(cls):
+            return value
+        raise UnsharableError
     known = memo.get(id(value))
     if known is not None:
         return known
-    memo[_LEFT] -= len(value)
+    memo[_LEFT] -= len(value) // _BYTES if cls is bytearray else len(value)
     if memo[_LEFT] < 0 or depth > _DEPTH:
         raise UnsharableError
+    if cls is set or cls is bytearray:
+        return memo.setdefault(id(value), value.copy())
     if cls is tuple:
         return _copy_tuple(value, memo, depth)
     new = memo[id(value)] = value.copy()
