@@ -313,7 +313,7 @@ TOO_MUCH = [
     [[0] * 1000 for _ in range(200)],
     set(range(200_000)),
     [set(range(i, i + 1000)) for i in range(200)],
-    [{j: 0 for j in range(1000)} for _ in range(200)],
+    [dict.fromkeys(range(1000), 0) for _ in range(200)],
     [bytearray(1_000_000) for _ in range(20)],
 ]
 
