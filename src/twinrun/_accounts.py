@@ -131,7 +131,8 @@ class Account:
         self.limit = 1  # so that the first run is folded at once, and publishers hear of it
         self.active.intersection_update({threading.get_ident()})  # only this thread lives on
         self.publishers: list[Any] = []  # those that have been told of this account
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._busy = False
         for pairs in self._pairs.values():
             pairs.control_first.clear()
             pairs.control_last.clear()
@@ -196,22 +197,30 @@ class Account:
 
     def fold(self) -> None:
         """Add what was gathered to the totals, unless that is being done just now."""
-        if self._lock.acquire(blocking=False):
-            try:
-                self._fold()
-            finally:
-                self._lock.release()
+        if not self._busy:
+            self._settle()
 
     def tally(self) -> Tally:
         """Read the account as it stands."""
-        # A signal handler may read while its own thread folds: late counts beat a deadlock.
-        if self._lock.acquire(timeout=0.1):
+        self._settle(read=True)
+        return self._latest
+
+    def _settle(self, read: bool = False) -> None:
+        """Fold, and where asked take a new reading.
+
+        The lock is left whatever a signal's handler raises, since `with` lets none come between.
+        A handler, or a finalizer, that comes while its own thread folds finds the last reading.
+        """
+        with self._lock:
+            if self._busy:
+                return
+            self._busy = True
             try:
                 self._fold()
-                self._latest = self._snapshot()
+                if read:
+                    self._latest = self._snapshot()
             finally:
-                self._lock.release()
-        return self._latest
+                self._busy = False
 
     def _fold(self) -> None:
         for pairs in list(self._pairs.values()):

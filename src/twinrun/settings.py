@@ -14,6 +14,7 @@ from types import FunctionType, MethodType
 from typing import Any, Final, Literal
 
 from twinrun import _accounts
+from twinrun._forks import after_fork_in_child
 from twinrun.errors import ConfigurationError
 from twinrun.result import Result
 from twinrun.typing import OnFailure, PublisherLike
@@ -82,6 +83,11 @@ class Settings:
         self._default: tuple[PublisherLike, ...] | None = None
         self._environment: tuple[PublisherLike, ...] | None = None
         self.refresh()
+        after_fork_in_child(self)
+
+    def after_fork(self) -> None:
+        """Take a lock that no thread of the parent's holds."""
+        self.lock = threading.RLock()
 
     @property
     def raising(self) -> bool:

@@ -50,36 +50,38 @@ def _raised_by_signal_handler(error: BaseException) -> bool:
     # The first frame is the one of ours that caught it: to look at its locals would keep them.
     trace = _traceback.__get__(error)
     trace = trace and trace.tb_next
+    installed: set[CodeType] | None = None
     while trace is not None:
-        if _is_handler(trace.tb_frame):
-            return True
+        frame = trace.tb_frame
+        code = frame.f_code
+        # A handler takes arguments: the signal's number and the frame that it interrupted.
+        if frame.f_back is not None and (code.co_argcount or code.co_flags & 0x04):
+            if installed is None:
+                installed = _installed_handlers()
+            if code in installed or _was_given(frame, frame.f_back):
+                return True
         trace = trace.tb_next
     return False
 
 
-def _is_handler(frame: FrameType) -> bool:
-    """Tell a signal handler's frame: it was given the very frame that it interrupted.
-
-    A handler that has thrown that argument away is told by being installed.
-    """
-    interrupted = frame.f_back
-    if interrupted is None or not frame.f_code.co_argcount + bool(frame.f_code.co_flags & 0x04):
-        return False
+def _was_given(frame: FrameType, interrupted: FrameType) -> bool:
+    """Tell a signal handler, also one that is not installed any longer, by what it was given."""
     for value in frame.f_locals.values():
         if value is interrupted:
             return True
         if type(value) is tuple and len(value) == 2 and value[1] is interrupted:
             return True
-    return frame.f_code in _installed_handlers()
+    return False
 
 
 def _installed_handlers() -> set[CodeType]:
     """Give the code of every Python function that is a signal handler now."""
-    import signal
+    # The functions of signal itself make enums of what they give, at fifty times the cost.
+    import _signal  # type: ignore[import-not-found]
 
     codes = set()
-    for number in signal.valid_signals():
-        handler: Any = signal.getsignal(number)
+    for number in range(1, _signal.NSIG):
+        handler: Any = _signal.getsignal(number)
         if type(handler) is partial:
             handler = handler.func
         if type(handler) is MethodType:

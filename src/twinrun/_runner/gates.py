@@ -58,8 +58,8 @@ def prepare(
 ) -> Plan | None:
     """Decide whether this call is an experiment, and make all that it needs; None where not."""
     inside = scope.get()
-    token = scope.set(HOOK)
     try:
+        scope.set(HOOK)  # inside, since a signal's handler may raise right after it
         return _prepare(recipe, lineup, args, kwargs, context, inside)
     except Skip as skip:
         recipe.account.skip(skip.args[0])
@@ -68,7 +68,7 @@ def prepare(
             raise
         recipe.account.skip("internal")
     finally:
-        scope.reset(token)
+        scope.set(inside)
     return None
 
 

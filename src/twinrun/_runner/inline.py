@@ -58,10 +58,10 @@ def execute(plan: Plan, observe: bool = False) -> Ending:
 def _run_control(recipe: Recipe, call: Call) -> tuple[Ending, Observation]:
     """Run the control in the caller's own context, marked so that recursion runs it alone."""
     active, here = recipe.account.active, threading.get_ident()
-    active.add(here)
     cpu = thread_time_ns() if recipe.cpu_time else None
     start = perf_counter_ns()
     try:
+        active.add(here)  # inside, since a signal's handler may raise right after it
         value = call.function(*call.args, **call.kwargs)
     except BaseException as error:
         taken = perf_counter_ns() - start

@@ -15,6 +15,7 @@ _COPIED: Final = frozenset({list, dict, tuple, set, bytearray})
 _BYTES: Final = 64
 """How many bytes of a bytearray count as one element: about what costs as much to copy."""
 
+_names: Final[Any] = type.__dict__["__dict__"].__get__
 _DEPTH = 200
 _KNOWN_TYPES = 10_000
 
@@ -36,7 +37,7 @@ def is_one_shot(cls: type) -> bool:
     Reads the classes' own dictionaries, so that no metaclass of the user's is asked.
     """
     return any(
-        "__next__" in vars(base) or "__await__" in vars(base)
+        "__next__" in _names(base) or "__await__" in _names(base)
         for base in type.__dict__["__mro__"].__get__(cls)
     )
 

@@ -83,6 +83,8 @@ def _compare_errors(
 ) -> Sequence[Difference]:
     """Say what differs where at least one of both raised."""
     a, b = control.exception, candidate.exception
+    if b is None:
+        _close_unawaited(candidate.value)
     if a is not None and b is not None and recipe.compare_errors(a, b):
         return ()
     sides = (control.value if a is None else a, candidate.value if b is None else b)

@@ -35,7 +35,7 @@ _TEMPLATE: Final = """
 def run({parameters}):
     if not _gate.is_open:
         if _current.blocked is not None:
-            next(_ticks[_current.blocked])
+            _next(_ticks[_current.blocked])
             return _control({passing})
         _plan = _prepare(_recipe, _lineup, {args}, {kwargs})
         if _plan is None:
@@ -44,16 +44,16 @@ def run({parameters}):
     else:
         _here = _get_ident()
         if _here in _active or _get_scope() is not None:
-            next(_ticks["reentry"])
+            _next(_ticks["reentry"])
             return _control({passing})
         if {sampled}:
-            _answer = next(_coin.answers, 2)
+            _answer = _next(_coin.answers, 2)
             if not _answer or (_answer == 2 and not _coin.ask()):
                 return _control({passing})
         _own = None
         try:
             _share = {shared}
-        except BaseException as _error:  # of a metaclass that can't be hashed
+        except _BaseException as _error:  # of a metaclass that can't be hashed
             if not _contained(_error):
                 raise
             _share = False
@@ -65,14 +65,14 @@ def run({parameters}):
         _run = _copy_context().run
         _run(_set_scope, _CANDIDATE)
         _first = {control_first}
-        _active.add(_here)
         try:
+            _active.add(_here)
             if _first:
                 _start = _clock()
                 try:
                     _value = _control({passing})
                     _turn = _again = _clock()
-                except BaseException as _error:
+                except _BaseException as _error:
                     _turn = _clock()
                     if not _contained(_error):
                         raise
@@ -84,7 +84,7 @@ def run({parameters}):
                     else:
                         _other = _run(_candidate, *_own[0], **_own[1])
                     _candidate_ns = _clock() - _again
-                except BaseException as _error:
+                except _BaseException as _error:
                     _candidate_ns = _clock() - _again
                     if not _contained(_error):
                         raise
@@ -98,7 +98,7 @@ def run({parameters}):
                     else:
                         _other = _run(_candidate, *_own[0], **_own[1])
                     _turn = _again = _clock()
-                except BaseException as _error:
+                except _BaseException as _error:
                     _turn = _clock()
                     if not _contained(_error):
                         raise
@@ -108,13 +108,13 @@ def run({parameters}):
                 try:
                     _value = _control({passing})
                     _control_ns = _clock() - _again
-                except BaseException as _error:
+                except _BaseException as _error:
                     _control_ns = _clock() - _again
                     if not _contained(_error):
                         raise
                     _ended = _Ending(None, _error)
                 _candidate_ns = _turn - _start
-        except BaseException:
+        except _BaseException:
             _account.skip("interrupted")
             raise
         finally:
@@ -122,14 +122,14 @@ def run({parameters}):
         if _ended is None and _raised is None:
             try:
                 _share = _value is _other or (_value == _other) is True
-            except BaseException as _error:
+            except _BaseException as _error:
                 if not _contained(_error):
                     raise
                 _share = False
             if _share:
                 _buffer = _pairs.control_first if _first else _pairs.control_last
                 _buffer.append((_control_ns, _candidate_ns))
-                if len(_buffer) >= _account.limit:
+                if _len(_buffer) >= _account.limit:
                     _fold(_recipe)
                 return _value
         _ending = _ended or _Ending(_value)
@@ -157,6 +157,7 @@ def quick(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
     names: dict[str, Any] = {
         "__builtins__": __builtins__,
         "__name__": __name__,
+        "_BaseException": BaseException,
         "_CANDIDATE": CANDIDATE,
         "_Ending": Ending,
         "_account": account,
@@ -176,13 +177,17 @@ def quick(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
         "_get_ident": threading.get_ident,
         "_get_scope": scope.get,
         "_isolated": _isolated,
+        "_len": len,
         "_lineup": lineup,
+        "_map": map,
+        "_next": next,
         "_pairs": account.pairs(lineup.control_name, name),
         "_prepare": prepare,
         "_recipe": recipe,
         "_set_scope": scope.set,
         "_shared": shared_types(),
         "_ticks": {r: account.ticker(r).ticks for r in ("disabled", "enabled", "reentry")},
+        "_type": type,
     }
     shape = _shape(lineup.control)
     order = _ORDERS[str(recipe.order)]
@@ -216,8 +221,8 @@ def _compiled(shape: _Shape | None, sampled: bool, control_first: str, share: bo
     if shape is None:
         parameters = passing = "*args, **kwargs"
         args, kwargs = "args", "kwargs"
-        shared = "_shared.issuperset(map(type, args)) and (not kwargs or "
-        shared += "_shared.issuperset(map(type, kwargs.values())))"
+        shared = "_shared.issuperset(_map(_type, args)) and (not kwargs or "
+        shared += "_shared.issuperset(_map(_type, kwargs.values())))"
     else:
         only, positional, keywords = shape
         parameters = ", ".join(
@@ -227,7 +232,7 @@ def _compiled(shape: _Shape | None, sampled: bool, control_first: str, share: bo
         args = "(" + "".join(f"{name}, " for name in (*only, *positional)) + ")"
         kwargs = "{" + ", ".join(f"{name!r}: {name}" for name in keywords) + "}"
         every = (*only, *positional, *keywords)
-        shared = " and ".join(f"type({name}) in _shared" for name in every) or "True"
+        shared = " and ".join(f"_type({name}) in _shared" for name in every) or "True"
     text = _TEMPLATE.format(
         parameters=parameters,
         passing=passing,

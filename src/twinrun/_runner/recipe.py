@@ -102,7 +102,8 @@ def recipe_of(name: Any, options: Mapping[str, Any]) -> Recipe:
                 f"the options are {', '.join(sorted(_CHECKS))}"
             )
         checked[option] = check(option, value)
-    return Recipe(name=str(name), account=account_of(str(name)), **checked)
+    text = str.__str__(name)  # past what a subclass says of itself
+    return Recipe(name=text, account=account_of(text), **checked)
 
 
 def _wrong(option: str, accepted: str, value: Any) -> ConfigurationError:

@@ -62,15 +62,16 @@ def attend(recipe: Recipe) -> None:
 
 def fold(recipe: Recipe) -> None:
     """Add a batch of matched runs to the totals; the first batch is one run."""
-    token = scope.set(HOOK)
+    outside = scope.get()
     try:
+        scope.set(HOOK)  # inside, since a signal's handler may raise right after it
         attend(recipe)
         recipe.account.fold()
     except BaseException as error:  # of our own: the stack or the memory is at its end
         if not contained(error):
             raise
     finally:
-        scope.reset(token)
+        scope.set(outside)
 
 
 def is_wanted(recipe: Recipe, comparisons: Sequence[Comparison]) -> bool:

@@ -70,8 +70,9 @@ def conclude(run: Run) -> Result | None:
     """
     recipe = run.recipe
     result = None
-    token = scope.set(HOOK)
+    outside = scope.get()
     try:
+        scope.set(HOOK)  # inside, since a signal's handler may raise right after it
         comparisons = tuple(judge(recipe, run.control, each) for each in run.candidates)
         _count(run, comparisons)
         if run.observe or is_wanted(recipe, comparisons):
@@ -84,7 +85,7 @@ def conclude(run: Run) -> Result | None:
             raise
         recipe.account.fail("internal")
     finally:
-        scope.reset(token)
+        scope.set(outside)
     if result is not None:
         raise_if_mismatched(recipe, result, run.control.exception)
     return result
