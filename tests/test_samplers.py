@@ -105,7 +105,7 @@ def test_a_key_gets_the_same_answer_in_every_process() -> None:
     answers = {
         subprocess.run(
             [sys.executable, "-c", ANSWERS],
-            env={"PYTHONHASHSEED": seed},
+            env={**os.environ, "PYTHONHASHSEED": seed},
             capture_output=True,
             text=True,
             check=True,
@@ -187,6 +187,20 @@ def test_no_refusal_is_lost_between_threads(fast_switching: None) -> None:
     assert coin.refusals() == 8 * n - sum(yes)
     assert counts == sorted(counts)
     assert abs(sum(yes) - 8 * n * 0.3) < 5 * (8 * n * 0.21) ** 0.5
+
+
+def test_a_reader_that_meets_a_count_of_its_own_thread_gives_the_count_before() -> None:
+    """As a signal handler does: counts never go back, and nothing deadlocks."""
+    coin = Coin(0.1, seeded(5))
+    for _ in range(100):
+        coin.ask()
+    before = coin.refusals()
+    assert before > 0
+    for _ in range(100):
+        coin.ask()
+    with coin._lock:
+        assert coin.refusals() == before
+    assert coin.refusals() > before
 
 
 def test_threads_leave_no_answers_behind(fast_switching: None) -> None:

@@ -42,6 +42,7 @@ class Coin:
         "_blocks",
         "_dice",
         "_drawing",
+        "_latest",
         "_lock",
         "_past",
         "_scale",
@@ -59,7 +60,7 @@ class Coin:
         """Forget the parent's answers and its counts."""
         self._lock = threading.Lock()
         self._drawing = threading.RLock()  # a signal handler may ask while its thread draws
-        self._past = 0
+        self._past = self._latest = 0
         self._blocks: list[tuple[int, int, Any]] = []
         self.answers = iter(b"")
 
@@ -92,7 +93,7 @@ class Coin:
         """Count the answers that were no."""
         # A signal handler may count while its own thread does: late counts beat a deadlock.
         if not self._lock.acquire(timeout=0.1):
-            return self._past
+            return self._latest
         try:
             current = 0
             for block in self._blocks[:]:
@@ -103,7 +104,8 @@ class Coin:
                     self._blocks.remove(block)
                 else:
                     current += min(gap, length - left)
-            return self._past + current
+            self._latest = self._past + current
+            return self._latest
         finally:
             self._lock.release()
 
