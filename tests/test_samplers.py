@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import enum
 import itertools
 import os
 import subprocess
@@ -74,6 +75,24 @@ def test_a_key_without_a_stable_text_is_refused(key: Any) -> None:
     """The error names its type and what is accepted."""
     with pytest.raises(TypeError, match=r"sample_by gave a .*; give a str"):
         chosen("salt", key, 0.5)
+
+
+def test_a_kind_of_text_is_the_key_that_its_text_is() -> None:
+    """Members of enumerations, and marked-up text whatever it shows of itself."""
+
+    class Tenant(enum.StrEnum):
+        ACME = "acme"
+
+    class Markup(str):
+        def __str__(self) -> str:
+            return "<b>"
+
+        def encode(self, *args: Any) -> bytes:
+            return b"<b>"
+
+    for i in range(64):
+        plain = chosen(str(i), "acme", 0.5)
+        assert chosen(str(i), Tenant.ACME, 0.5) == chosen(str(i), Markup("acme"), 0.5) == plain
 
 
 def test_keys_are_chosen_in_the_share_that_is_asked_for() -> None:

@@ -133,9 +133,8 @@ _STABLE_BY_NAME: Final = frozenset({"UUID", "date", "datetime", "time", "timedel
 def _stable_bytes(key: Any) -> bytes:
     """Give a key's bytes, unmistakable between types and the same in every process."""
     cls = type(key)
-    if cls is str:
-        text: str = key
-        return b"u" + text.encode("utf-8", "surrogatepass")
+    if issubclass(cls, str):  # enumerations and marked-up text too, by the text that they hold
+        return b"u" + str.encode(key, "utf-8", "surrogatepass")
     if cls is bytes:
         raw: bytes = key
         return b"b" + raw
