@@ -263,6 +263,37 @@ def test_finalizers_and_the_collector_may_call_experiments() -> None:
     assert set(tally.outcomes["candidate"]) == {Outcome.MATCHED}
 
 
+def test_equality_that_calls_experiments_stays_shallow_and_is_counted() -> None:
+    """Inside `==` the experiment runs its control only; one that is interrupted is counted."""
+    asked = []
+
+    class Value:
+        def __eq__(self, other: object) -> bool:
+            asked.append(1)
+            assert type(run()) is Value
+            return True
+
+        __hash__ = object.__hash__
+
+    class Interrupting:
+        def __eq__(self, other: object) -> bool:
+            raise KeyboardInterrupt
+
+        __hash__ = object.__hash__
+
+    run: Any = experiment("attack.equality", candidate=lambda: Value(), publishers=())(
+        lambda: Value()
+    )
+    run()
+    assert len(asked) == 1
+    interrupted: Any = experiment("attack.interrupted", candidate=Interrupting, publishers=())(
+        lambda: Interrupting()
+    )
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert tallies()["attack.interrupted"].skipped == {"interrupted": 1}
+
+
 # Threads, memory and the stack -------------------------------------------------------------------
 
 

@@ -114,24 +114,24 @@ def run({parameters}):
                         raise
                     _ended = _Ending(None, _error)
                 _candidate_ns = _turn - _start
+            _same = False
+            if _ended is None and _raised is None:
+                try:
+                    _same = _value is _other or (_value == _other) is True
+                except _BaseException as _error:
+                    if not _contained(_error):
+                        raise
         except _BaseException:
             _account.skip("interrupted")
             raise
         finally:
             _active.discard(_here)
-        if _ended is None and _raised is None:
-            try:
-                _share = _value is _other or (_value == _other) is True
-            except _BaseException as _error:
-                if not _contained(_error):
-                    raise
-                _share = False
-            if _share:
-                _buffer = _pairs.control_first if _first else _pairs.control_last
-                _buffer.append((_control_ns, _candidate_ns))
-                if _len(_buffer) >= _account.limit:
-                    _fold(_recipe)
-                return _value
+        if _same:
+            _buffer = _pairs.control_first if _first else _pairs.control_last
+            _buffer.append((_control_ns, _candidate_ns))
+            if _len(_buffer) >= _account.limit:
+                _fold(_recipe)
+            return _value
         _ending = _ended or _Ending(_value)
         _conclude(_ending, _raised or _Ending(_other), _control_ns, _candidate_ns, _first, _start)
     if _ending.error is None:
