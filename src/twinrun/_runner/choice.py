@@ -59,11 +59,12 @@ def _is_simple(recipe: Recipe, lineup: Lineup) -> bool:
 
 def _alone(recipe: Recipe, lineup: Lineup, reason: str) -> Callable[..., Any]:
     """Make the function for an experiment that is off for good."""
-    control = lineup.control
-    ticks = recipe.account.ticker(reason).ticks
+    control, current = lineup.control, settings.current
+    reasons = {None: reason, "disabled": "disabled", "enabled": "enabled"}
+    ticks = {blocked: recipe.account.ticker(r).ticks for blocked, r in reasons.items()}
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        next(ticks)
+        next(ticks[current.blocked])
         return control(*args, **kwargs)
 
     return run

@@ -49,6 +49,9 @@ def judge(recipe: Recipe, control: Observation, candidate: Observation) -> Compa
         report(recipe.name, operation, error, recipe.on_failure)
         reason = f"{operation} raised {tracebacks.type_name(type(error))}"
         return Comparison(candidate, Outcome.INCONCLUSIVE, reason)
+    finally:
+        if candidate.value is not control.value:
+            _close_unawaited(candidate.value)
 
 
 def _compare_values(recipe: Recipe, control: Any, candidate: Any) -> Sequence[Difference] | None:
@@ -60,21 +63,15 @@ def _compare_values(recipe: Recipe, control: Any, candidate: Any) -> Sequence[Di
         same_type = type(control) is type(candidate)
         kind = DifferenceKind.CHANGED if same_type else DifferenceKind.TYPE
         return (Difference("$", kind, control, candidate),)
-    if control is not candidate:
-        for value in (control, candidate):
-            if is_one_shot(type(value)):
-                _close_unawaited(candidate)
-                return None
+    if control is not candidate and (is_one_shot(type(control)) or is_one_shot(type(candidate))):
+        return None
     found: Sequence[Difference] = find(control, candidate)
     return found
 
 
 def _close_unawaited(value: Any) -> None:
     """Close a candidate's coroutine that nobody will await, so that it doesn't warn of that."""
-    if (
-        isinstance(value, CoroutineType)
-        and inspect.getcoroutinestate(value) == inspect.CORO_CREATED
-    ):
+    if type(value) is CoroutineType and inspect.getcoroutinestate(value) == inspect.CORO_CREATED:
         value.close()
 
 

@@ -151,49 +151,34 @@ _ORDERS: Final = {
 
 def quick(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
     """Make the run function for one candidate and options that a matching run needs no look at."""
+    share: Any = recipe.sample
+    order = _ORDERS[str(recipe.order)]
+    code = _compiled(_shape(lineup.control), share < 1, order, recipe.isolate == "share")
+    names = {
+        **_NAMES,
+        **_names(recipe, lineup),
+        "_coin": recipe.account.coin(share) if share < 1 else None,
+    }
+    # A copy of its own, since the interpreter adapts code to the globals that it runs with.
+    return FunctionType(code.replace(), names)
+
+
+def _names(recipe: Recipe, lineup: Lineup) -> dict[str, Any]:
+    """Bind the names of the template that differ between experiments."""
     [(name, candidate)] = lineup.candidates.items()
     account, current = recipe.account, settings.current
-    share: Any = recipe.sample
-    names: dict[str, Any] = {
-        "__builtins__": __builtins__,
-        "__name__": __name__,
-        "_BaseException": BaseException,
-        "_CANDIDATE": CANDIDATE,
-        "_Ending": Ending,
+    return {
         "_account": account,
         "_active": account.active,
         "_candidate": candidate,
-        "_clock": perf_counter_ns,
-        "_coin": account.coin(share) if share < 1 else None,
         "_conclude": _concluder(recipe, lineup.control_name, name),
-        "_contained": contained,
         "_control": lineup.control,
-        "_copy_context": copy_context,
-        "_current": current,
-        "_execute": execute,
-        "_flip": dice.getrandbits,
-        "_fold": fold,
         "_gate": current.quiet if recipe.publishers is None else current.plain,
-        "_get_ident": threading.get_ident,
-        "_get_scope": scope.get,
-        "_isolated": _isolated,
-        "_len": len,
         "_lineup": lineup,
-        "_map": map,
-        "_next": next,
         "_pairs": account.pairs(lineup.control_name, name),
-        "_prepare": prepare,
         "_recipe": recipe,
-        "_set_scope": scope.set,
-        "_shared": shared_types(),
         "_ticks": {r: account.ticker(r).ticks for r in ("disabled", "enabled", "reentry")},
-        "_type": type,
     }
-    shape = _shape(lineup.control)
-    order = _ORDERS[str(recipe.order)]
-    code = _compiled(shape, share < 1, order, recipe.isolate == "share")
-    # A copy of its own, since the interpreter adapts code to the globals that it runs with.
-    return FunctionType(code.replace(), names)
 
 
 _Shape = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
@@ -282,3 +267,29 @@ def _concluder(recipe: Recipe, control: str, candidate: str) -> Callable[..., No
             other.give_up()
 
     return conclude_run
+
+
+_NAMES: Final[dict[str, Any]] = {
+    "__builtins__": __builtins__,
+    "__name__": __name__,
+    "_BaseException": BaseException,
+    "_CANDIDATE": CANDIDATE,
+    "_Ending": Ending,
+    "_clock": perf_counter_ns,
+    "_contained": contained,
+    "_copy_context": copy_context,
+    "_current": settings.current,
+    "_execute": execute,
+    "_flip": dice.getrandbits,
+    "_fold": fold,
+    "_get_ident": threading.get_ident,
+    "_get_scope": scope.get,
+    "_isolated": _isolated,
+    "_len": len,
+    "_map": map,
+    "_next": next,
+    "_prepare": prepare,
+    "_set_scope": scope.set,
+    "_shared": shared_types(),
+    "_type": type,
+}
