@@ -70,7 +70,7 @@ PUBLIC: dict[str, set[str]] = {
     "twinrun.difference": {"Difference", "DifferenceKind"},
     "twinrun.errors": {"ConfigurationError", "MismatchError"},
     "twinrun.fingerprints": {"VERSION", "fingerprint", "generalise"},
-    "twinrun.histogram": {"Histogram", "SCALE", "bucket_index", "index_of", "marks_of"},
+    "twinrun.histogram": {"Histogram", "SCALE", "bucket_index"},
     "twinrun.observation": {"NOTHING", "Nothing", "Observation"},
     "twinrun.publishers": {
         "JSONLinesPublisher",

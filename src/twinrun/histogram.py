@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import repeat
 from operator import floordiv
 from typing import Any, Final, Self
 
 import attrs
 
-__all__ = ["SCALE", "Histogram", "bucket_index", "index_of", "marks_of"]
+__all__ = ["SCALE", "Histogram", "bucket_index"]
 
 SCALE: Final = 5
 """Buckets per doubling, as a power of two: 32. Two neighbours differ by a factor of 1.0219."""
@@ -26,22 +26,7 @@ def bucket_index(value: float) -> int:
     Bucket i holds base**i < value <= base**(i + 1) with base = 2**(2**-5), as in the exponential
     histogram of OpenTelemetry's data model: i = ceil(log2(value) * 2**scale) - 1.
     """
-    [mark] = marks_of([value])
-    return index_of(mark)
-
-
-def marks_of(values: Iterable[float]) -> Iterator[float]:
-    """Mark the buckets of positive values, lazily and in C; equal marks are the same bucket.
-
-    A mark is floor(-log2(value) * 2**scale), a float as the operator gives it. Raises `ValueError`
-    where it comes to a value that is not positive.
-    """
-    return map(floordiv, map(math.log2, values), repeat(_STEP))
-
-
-def index_of(mark: float) -> int:
-    """Give the index of the bucket that a mark stands for."""
-    return -int(mark) - 1
+    return -int(math.log2(value) // _STEP) - 1
 
 
 @attrs.frozen
@@ -66,9 +51,8 @@ class Histogram:
         """
         values = values if isinstance(values, list) else list(values)
         try:
-            # One pass in C for each step: this runs for every run of every experiment.
-            marks = Counter(marks_of(values))
-            return cls({index_of(mark): count for mark, count in marks.items()})
+            marks = Counter(map(floordiv, map(math.log2, values), repeat(_STEP)))
+            return cls({-int(mark) - 1: count for mark, count in marks.items()})
         except (ValueError, OverflowError):
             pass
         positive = [value for value in values if value > 0 and value < math.inf]
