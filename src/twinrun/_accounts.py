@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Iterator
-from itertools import count, repeat
+from collections.abc import Callable, Iterable
+from itertools import count
 from math import floor, log2
-from operator import rshift, sub
+from operator import sub
 from typing import Any, Final
 
 from twinrun._forks import after_fork_in_child
@@ -34,6 +34,7 @@ BATCH: Final = 256
 _SECONDS: Final = 1e-9
 _MARK_SCALE: Final = 13
 _MANY_MARKS: Final = 10_000
+_MANY_NUMBERS: Final = 4_096
 
 dice: Final = Dice()
 """The random generator of every experiment in this process."""
@@ -74,14 +75,43 @@ class _Marks(dict[int, int]):
 _mark_of: Final = _Marks()
 
 
-def _buckets(marks: Iterable[int]) -> Iterator[int]:
-    """Give the bucket, as the mark at the histogram's scale, of each mark; lazily, in C."""
-    return map(rshift, marks, repeat(_MARK_SCALE - SCALE))
+class _Measured:
+    """Numbers that are being counted: as they come, and by bucket once there are many of them."""
+
+    __slots__ = ("_buckets", "_mark", "raw")
+
+    def __init__(self, mark: Callable[[int], int]) -> None:
+        """Take what gives a number's mark."""
+        self._mark = mark
+        self._buckets: Counter[int] = Counter()
+        self.raw: Counter[int] = Counter()
+
+    def add(self, numbers: Iterable[int]) -> None:
+        """Count numbers; those that come up again and again cost least."""
+        self.raw.update(numbers)
+        if len(self.raw) > _MANY_NUMBERS:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Count by bucket."""
+        for number, n in self.raw.items():
+            self._buckets[self._mark(number) >> (_MARK_SCALE - SCALE)] += n
+        self.raw.clear()
+
+    def histogram(self) -> Histogram:
+        """Give what was counted."""
+        self._settle()
+        return Histogram({-bucket - 1: n for bucket, n in self._buckets.items()})
 
 
-def _histogram(buckets: Counter[int]) -> Histogram:
-    """Give what was counted, by the buckets' indices."""
-    return Histogram({-bucket - 1: n for bucket, n in buckets.items()})
+def _durations() -> _Measured:
+    """Begin to count durations in nanoseconds."""
+    return _Measured(_mark_of.__getitem__)
+
+
+def _ratios() -> defaultdict[str, _Measured]:
+    """Begin to count ratios, which are told by their marks, by order."""
+    return defaultdict(lambda: _Measured(int))
 
 
 class Pairs:
@@ -136,10 +166,8 @@ class Account:
             "failure": Counter(),
             "drop": Counter(),
         }
-        self._durations: defaultdict[str, Counter[int]] = defaultdict(Counter)
-        self._ratios: defaultdict[str, defaultdict[str, Counter[int]]] = defaultdict(
-            lambda: defaultdict(Counter)
-        )
+        self._durations: defaultdict[str, _Measured] = defaultdict(_durations)
+        self._ratios: defaultdict[str, defaultdict[str, _Measured]] = defaultdict(_ratios)
 
     def pairs(self, control: str, candidate: str) -> Pairs:
         """Give the buffer for matched runs of this candidate against this control."""
@@ -254,12 +282,12 @@ class Account:
         candidates: list[tuple[str, str, tuple[int, ...]]],
     ) -> None:
         """Count the durations of runs, and of each candidate, by order, its ratios to them."""
-        marks = list(map(_mark_of.__getitem__, control_ns))
-        self._durations[control].update(_buckets(marks))
+        self._durations[control].add(control_ns)
         for candidate, order, candidate_ns in candidates:
-            own = list(map(_mark_of.__getitem__, candidate_ns))
-            self._durations[candidate].update(_buckets(own))
-            self._ratios[candidate][order].update(_buckets(map(sub, own, marks)))
+            self._durations[candidate].add(candidate_ns)
+            marks = map(_mark_of.__getitem__, candidate_ns)
+            ratios = map(sub, marks, map(_mark_of.__getitem__, control_ns))
+            self._ratios[candidate][order].add(ratios)
 
     def _snapshot(self) -> Tally:
         skipped = Counter(self._counts["skip"])
@@ -271,9 +299,9 @@ class Account:
             skipped={reason: n for reason, n in skipped.items() if n},
             failures=dict(self._counts["failure"]),
             dropped=dict(self._counts["drop"]),
-            durations={name: _histogram(b) for name, b in self._durations.items()},
+            durations={name: b.histogram() for name, b in self._durations.items()},
             ratios={
-                name: {order: _histogram(b) for order, b in orders.items()}
+                name: {order: b.histogram() for order, b in orders.items()}
                 for name, orders in self._ratios.items()
             },
         )
