@@ -78,25 +78,25 @@ _mark_of: Final = _Marks()
 class _Measured:
     """Numbers that are being counted: as they come, and by bucket once there are many of them."""
 
-    __slots__ = ("_buckets", "_mark", "raw")
+    __slots__ = ("_buckets", "_mark", "_raw")
 
     def __init__(self, mark: Callable[[int], int]) -> None:
         """Take what gives a number's mark."""
         self._mark = mark
         self._buckets: Counter[int] = Counter()
-        self.raw: Counter[int] = Counter()
+        self._raw: Counter[int] = Counter()
 
     def add(self, numbers: Iterable[int]) -> None:
         """Count numbers; those that come up again and again cost least."""
-        self.raw.update(numbers)
-        if len(self.raw) > _MANY_NUMBERS:
+        self._raw.update(numbers)
+        if len(self._raw) > _MANY_NUMBERS:
             self._settle()
 
     def _settle(self) -> None:
         """Count by bucket."""
-        for number, n in self.raw.items():
+        for number, n in self._raw.items():
             self._buckets[self._mark(number) >> (_MARK_SCALE - SCALE)] += n
-        self.raw.clear()
+        self._raw.clear()
 
     def histogram(self) -> Histogram:
         """Give what was counted."""

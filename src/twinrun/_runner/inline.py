@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from time import perf_counter_ns, thread_time_ns
+from typing import Any
 
 from twinrun._runner.behaviours import Lineup
 from twinrun._runner.containment import contained
@@ -58,33 +60,27 @@ def execute(plan: Plan, observe: bool = False) -> Ending:
 def _run_control(recipe: Recipe, call: Call) -> tuple[Ending, Observation]:
     """Run the control in the caller's own context, marked so that recursion runs it alone."""
     active, here = recipe.account.active, threading.get_ident()
-    cpu = thread_time_ns() if recipe.cpu_time else None
-    start = perf_counter_ns()
     try:
         active.add(here)  # inside, since a signal's handler may raise right after it
-        value = call.function(*call.args, **call.kwargs)
-    except BaseException as error:
-        taken = perf_counter_ns() - start
-        if not contained(error):
-            recipe.account.skip("interrupted")
-            raise
-        ending = Ending(None, error)
-    else:
-        taken = perf_counter_ns() - start
-        ending = Ending(value)
+        return _run(recipe, call, call.function, *call.args)
     finally:
         active.discard(here)
-    spent = None if cpu is None else thread_time_ns() - cpu
-    return ending, observed(call.name, ending.value, ending.error, taken, spent)
 
 
 def _run_candidate(recipe: Recipe, call: Call) -> tuple[Ending, Observation]:
-    """Run a candidate in its own context; what it raises is evidence, unless aimed at us."""
+    """Run a candidate in its own context."""
     assert call.context is not None
+    return _run(recipe, call, call.context.run, call.function, *call.args)
+
+
+def _run(
+    recipe: Recipe, call: Call, function: Callable[..., Any], *args: Any
+) -> tuple[Ending, Observation]:
+    """Run a behaviour; what it raises is part of how it ended, unless it is aimed at the caller."""
     cpu = thread_time_ns() if recipe.cpu_time else None
     start = perf_counter_ns()
     try:
-        value = call.context.run(call.function, *call.args, **call.kwargs)
+        value = function(*args, **call.kwargs)
     except BaseException as error:
         taken = perf_counter_ns() - start
         if not contained(error):

@@ -40,9 +40,11 @@ class Cleaned:
 
 
 def _publishers(recipe: Recipe) -> tuple[PublisherLike, ...]:
-    """Give the experiment's own publishers, or the configured ones."""
+    """Give the experiment's own publishers, or the configured ones; none that can't be made."""
     own = recipe.publishers
-    return settings.current.publishers if own is None else own
+    if own is not None:
+        return own
+    return _contained(recipe, "publish", lambda: settings.current.publishers) or ()
 
 
 def attend(recipe: Recipe) -> None:
@@ -51,7 +53,7 @@ def attend(recipe: Recipe) -> None:
     if account.limit != 1:
         return
     account.limit = BATCH
-    for publisher in _contained(recipe, "publish", lambda: _publishers(recipe)) or ():
+    for publisher in _publishers(recipe):
         if any(publisher is known for known in account.publishers):
             continue
         account.publishers.append(publisher)
@@ -82,16 +84,15 @@ def is_wanted(recipe: Recipe, comparisons: Sequence[Comparison]) -> bool:
     evidence = any(c.outcome in _EVIDENCE for c in comparisons)
     if evidence and _raises(recipe):
         return True
-    publishers = _contained(recipe, "publish", lambda: _publishers(recipe)) or ()
-    return any(evidence or not is_evidence_only(publisher) for publisher in publishers)
+    return any(evidence or not is_evidence_only(each) for each in _publishers(recipe))
 
 
 def publish(recipe: Recipe, result: Result) -> None:
     """Give the result to everybody who takes it; none that fails keeps it from the others."""
     evidence = any(c.outcome in _EVIDENCE for c in result.comparisons)
-    for publisher in _contained(recipe, "publish", lambda: _publishers(recipe)) or ():
+    for publisher in _publishers(recipe):
         if evidence or not is_evidence_only(publisher):
-            take: Callable[[Result], Any] = getattr(publisher, "publish", publisher)
+            take: Any = getattr(publisher, "publish", publisher)
             _contained(recipe, "publish", take, result)
     for results in settings.current.recorders:
         results.append(result)
