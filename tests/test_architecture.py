@@ -55,6 +55,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "publishers.structlog",
         "publishers.store",
         "publishers",
+        "_kinds",
         "_accounts",
         "settings",
         "_runner.scope",

@@ -33,6 +33,7 @@ OURS: set[str] = {
     "twinrun",
     "twinrun._accounts",
     "twinrun._forks",
+    "twinrun._kinds",
     "twinrun._pickling",
     "twinrun._runner",
     "twinrun._runner.behaviours",

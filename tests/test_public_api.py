@@ -103,7 +103,6 @@ PUBLIC: dict[str, set[str]] = {
         "disabled",
         "flush",
         "is_evidence_only",
-        "is_unwaited",
         "raising",
         "recording",
     },

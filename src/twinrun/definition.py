@@ -9,6 +9,7 @@ from typing import Any, Concatenate, NoReturn, ParamSpec, Protocol, TypeVar, Unp
 
 import attrs
 
+from twinrun._kinds import Kind
 from twinrun._runner.behaviours import CONTROL_NAME, Lineup, behaviours_of, lineup_of
 from twinrun._runner.choice import runner
 from twinrun._runner.gates import prepare
@@ -160,7 +161,14 @@ class Experiment:
         given = behaviours_of(name, function, candidate, candidates, self._recipe.baseline)
         for twice in given.keys() & self._named.keys():
             raise ConfigurationError(f"{name!r} has two behaviours with the name {twice!r}")
-        return lineup_of(name, {**self._named, **given}, role)
+        lineup = lineup_of(name, {**self._named, **given}, role)
+        if lineup.kind is not Kind.PLAIN:
+            raise ConfigurationError(
+                f"{name!r} can't run a {lineup.kind.value} as its control here: `run` and "
+                "`observe` take plain functions, `arun` and `aobserve` coroutine functions; "
+                "generator functions are decorated, or called through an Experiment with a control"
+            )
+        return lineup
 
 
 def _no_control(name: str) -> Callable[..., NoReturn]:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import enum
-import inspect
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
-from types import FunctionType, MethodType
 from typing import Any, Final, Literal
 
 from twinrun import _accounts
 from twinrun._forks import after_fork_in_child
+from twinrun._kinds import is_unwaited
 from twinrun.errors import ConfigurationError
 from twinrun.result import Result
 from twinrun.typing import OnFailure, PublisherLike
@@ -28,7 +26,6 @@ __all__ = [
     "disabled",
     "flush",
     "is_evidence_only",
-    "is_unwaited",
     "raising",
     "recording",
 ]
@@ -45,8 +42,6 @@ class _Keep(enum.Enum):
 
 _KEEP: Final = _Keep.KEEP
 _Kept = Literal[_Keep.KEEP]
-
-_UNWAITED: Final = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
 
 class Gate:
@@ -157,21 +152,6 @@ def is_evidence_only(publisher: PublisherLike) -> bool:
 
 current: Final = Settings()
 """The settings of this process."""
-
-
-def is_unwaited(function: Any) -> bool:
-    """Say whether calling this gives a coroutine or a generator instead of doing its work."""
-    while True:
-        if type(function) is partial:
-            function = function.func
-        elif type(function) is MethodType:
-            function = function.__func__
-        else:
-            break
-    if type(function) is FunctionType:
-        return bool(function.__code__.co_flags & _UNWAITED) or inspect.iscoroutinefunction(function)
-    call = getattr(type(function), "__call__", None)  # noqa: B004, the method itself is meant
-    return type(call) is FunctionType and bool(call.__code__.co_flags & _UNWAITED)
 
 
 def checked_publishers(given: Any) -> tuple[PublisherLike, ...]:

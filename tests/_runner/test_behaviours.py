@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from twinrun import ConfigurationError, Experiment, Outcome, Result, experiment
+from twinrun._kinds import Kind
+from twinrun._runner.behaviours import lineup_of
 
 
 async def coroutine() -> None:
@@ -36,6 +38,13 @@ class Kinds:
         """Make objects coroutine functions."""
 
 
+KINDS: dict[Kind, Any] = {
+    Kind.PLAIN: len,
+    Kind.COROUTINE: coroutine,
+    Kind.GENERATOR: generator,
+    Kind.ASYNC_GENERATOR: async_generator,
+}
+
 UNWAITED = [
     coroutine,
     async_generator,
@@ -49,22 +58,39 @@ UNWAITED = [
 
 
 @pytest.mark.parametrize("function", UNWAITED)
-def test_a_function_that_nobody_waits_for_is_refused_before_anything_runs(function: Any) -> None:
-    """As control and candidate, when made and by `run`, also behind partials and methods."""
+def test_a_plain_control_takes_plain_candidates_only(function: Any) -> None:
+    """When made and by `run`, before anything runs; also behind partials and methods."""
     ran: list[int] = []
-    for given in (
-        {"control": function, "candidate": lambda: ran.append(1)},
-        {"control": lambda: ran.append(1), "candidate": function},
-        {"control": lambda: ran.append(1), "candidates": {"new": function}},
-    ):
-        with pytest.raises(ConfigurationError, match="coroutine or generator function"):
-            Experiment("behaviours.kinds", **given)
+    for given in ({"candidate": function}, {"candidates": {"new": function}}):
+        with pytest.raises(
+            ConfigurationError, match="must here be a plain function"
+        ):
+            Experiment("behaviours.kinds", control=lambda: ran.append(1), **given)
+        made = Experiment("behaviours.kinds")
         for method in ("run", "observe"):
-            with pytest.raises(ConfigurationError, match="coroutine or generator function"):
-                getattr(Experiment("behaviours.kinds"), method)(**given)
-    with pytest.raises(ConfigurationError, match="coroutine or generator function"):
-        experiment("behaviours.kinds", candidate=lambda: 1)(function)
+            with pytest.raises(ConfigurationError, match="must here be a plain function"):
+                getattr(made, method)(control=lambda: ran.append(1), **given)
     assert ran == []
+
+
+@pytest.mark.parametrize("function", UNWAITED)
+def test_run_and_observe_take_plain_controls_only(function: Any) -> None:
+    """The error names those that take others."""
+    for method in ("run", "observe"):
+        with pytest.raises(ConfigurationError, match="`arun` and `aobserve` coroutine functions"):
+            getattr(Experiment("behaviours.kinds"), method)(control=function)
+
+
+@pytest.mark.parametrize("control", list(KINDS))
+@pytest.mark.parametrize("candidate", list(KINDS))
+def test_a_candidate_is_plain_or_of_its_controls_kind(control: Kind, candidate: Kind) -> None:
+    """A plain one may give what is awaited or iterated."""
+    named = {"control": KINDS[control], "candidate": KINDS[candidate]}
+    if candidate in {control, Kind.PLAIN}:
+        assert lineup_of("behaviours.kinds", named, "control").kind is control
+    else:
+        with pytest.raises(ConfigurationError, match=candidate.value):
+            lineup_of("behaviours.kinds", named, "control")
 
 
 @pytest.mark.parametrize("wrong", [3, b"module:function", object()])

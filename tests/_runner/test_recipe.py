@@ -161,3 +161,10 @@ def test_a_mismatch_error_of_ones_own_is_a_subclass() -> None:
     made = Experiment("recipe.own", mismatch_error=OwnError, raise_on_mismatch=True, publishers=())
     with pytest.raises(OwnError):
         made.run(control=lambda: 1, candidate=lambda: 2)
+
+
+@pytest.mark.parametrize("mode", ["concurrent", "background"])
+def test_an_order_is_refused_off_the_callers_path(mode: str) -> None:
+    """The mode says itself who starts first."""
+    with pytest.raises(ConfigurationError, match="order says who runs first"):
+        Experiment("recipe.order", mode=mode, order="random")

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import attrs
 
+from twinrun._kinds import Kind, kind_of
 from twinrun.errors import ConfigurationError
 from twinrun.result import BASELINE
-from twinrun.settings import is_unwaited
 from twinrun.typing import Behaviour
 
 __all__ = [
@@ -27,16 +27,25 @@ __all__ = [
 CONTROL_NAME: Final = "control"
 CANDIDATE_NAME: Final = "candidate"
 
+_ACCEPTED: Final[dict[Kind, frozenset[Kind]]] = {
+    kind: frozenset({Kind.PLAIN, kind}) for kind in Kind
+}
+"""Of which kinds the candidates of a control may be: a plain one may give what is not plain."""
+
 _REFERENCE: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 @attrs.frozen(eq=False)
 class Lineup:
-    """Who takes part: the control's name, the control, and the candidates by name."""
+    """Who takes part: the control's name, the control, and the candidates by name.
+
+    `kind` is the control's, but that of a coroutine function where a plain one is to be awaited.
+    """
 
     control_name: str
     control: Behaviour
     candidates: Mapping[str, Behaviour]
+    kind: Kind = Kind.PLAIN
     is_method: bool = False
     """Whether the first argument is `self` or `cls`, which is shared always."""
 
@@ -47,7 +56,7 @@ class Reference:
     One that can't be found raises at each call, and is looked up again at the next.
     """
 
-    __slots__ = ("_found", "text")
+    __slots__ = ("_found", "accepted", "text")
 
     def __init__(self, text: str) -> None:
         if not _REFERENCE.fullmatch(text):
@@ -55,6 +64,7 @@ class Reference:
                 f'a candidate given as text is "package.module:function", not {text!r}'
             )
         self.text = text
+        self.accepted = frozenset({Kind.PLAIN})
         self._found: Behaviour | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -65,7 +75,7 @@ class Reference:
         found: Any = import_module(module)
         for name in path.split("."):
             found = getattr(found, name)
-        _check(f"the candidate {self.text!r}", found)
+        _check(f"the candidate {self.text!r}", found, self.accepted)
         self._found = found
         return self._found
 
@@ -73,18 +83,18 @@ class Reference:
         return f"Reference({self.text!r})"
 
 
-def _check(what: str, function: Any) -> None:
-    """Refuse what can't be run as a plain call.
+def _check(what: str, function: Any, accepted: frozenset[Kind] = frozenset(Kind)) -> None:
+    """Refuse what can't be called, or gives by its kind what can't be compared.
 
     Raises:
-        ConfigurationError: it is not callable, or a coroutine or generator function.
+        ConfigurationError: it is so.
     """
     if not callable(function):
         raise ConfigurationError(f"{what} must be callable, not a {type(function).__qualname__}")
-    if is_unwaited(function):
-        raise ConfigurationError(
-            f"{what} is a coroutine or generator function; this version runs plain functions only"
-        )
+    kind = kind_of(function)
+    if kind not in accepted:
+        names = " or ".join(each.value for each in Kind if each in accepted)
+        raise ConfigurationError(f"{what} is a {kind.value}, and must here be a {names}")
 
 
 def _unwrapped(what: str, function: Any) -> Behaviour:
@@ -141,11 +151,13 @@ def behaviours_of(
     return named
 
 
-def lineup_of(experiment: str, named: Mapping[str, Behaviour], control_name: str) -> Lineup:
-    """Line up behaviours behind their control.
+def lineup_of(
+    experiment: str, named: Mapping[str, Behaviour], control_name: str, awaited: bool = False
+) -> Lineup:
+    """Line up behaviours behind their control; `awaited` takes a plain one as a coroutine function.
 
     Raises:
-        ConfigurationError: there is none of that name.
+        ConfigurationError: there is none of that name, or a candidate's kind doesn't fit.
     """
     if control_name not in named:
         known = ", ".join(map(repr, named)) or "none"
@@ -154,7 +166,16 @@ def lineup_of(experiment: str, named: Mapping[str, Behaviour], control_name: str
         )
     candidates = {name: f for name, f in named.items() if name != control_name}
     control = named[control_name]
-    return Lineup(control_name, control, candidates, _is_method(control))
+    kind = kind_of(control)
+    if awaited and kind is Kind.PLAIN:
+        kind = Kind.COROUTINE
+    accepted = _ACCEPTED[kind]
+    for name, function in candidates.items():
+        if type(function) is Reference:
+            function.accepted |= accepted
+        else:
+            _check(f"the candidate {name!r} of {experiment!r}", function, accepted)
+    return Lineup(control_name, control, candidates, kind, _is_method(control))
 
 
 def _is_method(control: Behaviour) -> bool:

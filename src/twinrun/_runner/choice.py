@@ -6,12 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from twinrun import settings
+from twinrun._kinds import Kind
 from twinrun._runner.behaviours import Lineup
 from twinrun._runner.gates import prepare
 from twinrun._runner.inline import execute
 from twinrun._runner.quick import quick
 from twinrun._runner.recipe import Recipe
 from twinrun.comparators import equal
+from twinrun.errors import ConfigurationError
 from twinrun.settings import is_evidence_only
 
 __all__ = ["runner"]
@@ -19,6 +21,11 @@ __all__ = ["runner"]
 
 def runner(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
     """Choose, once, the function that runs these behaviours."""
+    if lineup.kind is not Kind.PLAIN or recipe.mode != "inline":
+        raise ConfigurationError(
+            f"the control of {recipe.name!r} is a {lineup.kind.value} in mode {recipe.mode!r}; "
+            'this version runs plain functions in mode "inline" only'
+        )
     reason = _never(recipe, lineup)
     if reason is not None:
         return _alone(recipe, lineup, reason)

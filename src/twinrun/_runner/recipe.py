@@ -8,9 +8,10 @@ from typing import Any, Final, TypedDict
 import attrs
 
 from twinrun._accounts import Account, account_of
+from twinrun._kinds import is_unwaited
 from twinrun.comparators import equal, same_error
 from twinrun.errors import ConfigurationError, MismatchError
-from twinrun.settings import checked_publishers, is_unwaited
+from twinrun.settings import checked_publishers
 from twinrun.typing import (
     AfterRun,
     Clean,
@@ -102,6 +103,10 @@ def recipe_of(name: Any, options: Mapping[str, Any]) -> Recipe:
                 f"the options are {', '.join(sorted(_CHECKS))}"
             )
         checked[option] = check(option, value)
+    if checked.get("mode", "inline") != "inline" and "order" in checked:
+        raise ConfigurationError(
+            f"order says who runs first, which mode={checked['mode']!r} does already; leave it out"
+        )
     text = str.__str__(name)  # past what a subclass says of itself
     return Recipe(name=text, account=account_of(text), **checked)
 
@@ -171,10 +176,6 @@ def _bool_or_none(option: str, value: Any) -> bool | None:
 def _mode(option: str, value: Any) -> str:
     if not isinstance(value, str) or value not in _MODES:
         raise _wrong(option, f"one of {', '.join(map(repr, _MODES))}", value)
-    if value != "inline":
-        raise ConfigurationError(
-            f'mode {value!r} is not there yet in this version; use mode="inline"'
-        )
     return value
 
 
