@@ -27,9 +27,11 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "typing",
     ),
     "first": (
+        "_breaker",
         "samplers",
         "scrubbing",
         "tracebacks",
+        "patterns",
         "comparators._shapes",
         "comparators.structural",
         "comparators.equality",
@@ -42,6 +44,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "hallway": (
         "store.schema",
         "store.records",
+        "store.incoming",
         "store.writing",
         "store.database",
         "store",
@@ -61,6 +64,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "_runner.scope",
         "_runner.isolation",
         "_runner.behaviours",
+        "_runner.breaking",
         "_runner.recipe",
         "_runner.containment",
         "_runner.endings",

@@ -72,6 +72,7 @@ PUBLIC: dict[str, set[str]] = {
     "twinrun.fingerprints": {"VERSION", "fingerprint", "generalise"},
     "twinrun.histogram": {"Histogram", "SCALE", "bucket_index"},
     "twinrun.observation": {"NOTHING", "Nothing", "Observation"},
+    "twinrun.patterns": {"Pattern", "compiled", "split", "step"},
     "twinrun.publishers": {
         "JSONLinesPublisher",
         "MemoryPublisher",
@@ -92,7 +93,7 @@ PUBLIC: dict[str, set[str]] = {
     "twinrun.reports.texts": {"block", "line", "plain"},
     "twinrun.reports.values": {"SHORT", "contrast", "lines", "short"},
     "twinrun.result": {"BASELINE", "Comparison", "Outcome", "Result"},
-    "twinrun.samplers": {"Coin", "Dice", "chosen"},
+    "twinrun.samplers": {"Breaker", "Coin", "Dice", "chosen"},
     "twinrun.scrubbing": {"REDACTED", "is_secret_name", "scrub"},
     "twinrun.settings": {
         "Gate",
@@ -117,6 +118,7 @@ PUBLIC: dict[str, set[str]] = {
         "TallyIncrement",
     },
     "twinrun.store.database": {"Store", "StoreNotFoundError", "StoreVersionError"},
+    "twinrun.store.incoming": {"KEPT", "mismatches", "record"},
     "twinrun.store.records": {
         "Exemplar",
         "ExperimentRecord",
@@ -131,10 +133,18 @@ PUBLIC: dict[str, set[str]] = {
         "experiments",
         "metadata",
         "mismatch_groups",
+        "recent_mismatches",
         "schema_version",
         "tallies",
     },
-    "twinrun.store.writing": {"FIRST_KEPT", "PAYLOAD_LIMIT", "RESERVOIR", "add_records", "moment"},
+    "twinrun.store.writing": {
+        "FIRST_KEPT",
+        "PAYLOAD_LIMIT",
+        "RECENT",
+        "RESERVOIR",
+        "add_records",
+        "moment",
+    },
     "twinrun.tally": {"CONTROL_FIRST", "CONTROL_LAST", "Tally"},
     "twinrun.tracebacks": {
         "detach",

@@ -192,13 +192,16 @@ def test_an_older_store_is_brought_forward_once(store, path, monkeypatch):
     """Migrations run for whoever comes first, and what was there stays."""
     store.write(mismatches=[mismatch()])
     ran = []
-    monkeypatch.setattr(schema, "MIGRATIONS", (lambda c: (ran.append(1), add_note(c)),))
+    newer = (*schema.MIGRATIONS, lambda c: (ran.append(1), add_note(c)))
+    monkeypatch.setattr(schema, "MIGRATIONS", newer)
     with Store(path) as first, Store(path, create=False) as second:
         assert [record.name for record in first.experiments()] == ["e"]
         assert second.groups("e")[0].count == 1
     assert ran == [1]
     with sqlite3.connect(path) as connection:
-        assert connection.execute("SELECT version FROM schema_version").fetchall() == [(2,)]
+        assert connection.execute("SELECT version FROM schema_version").fetchall() == [
+            (1 + len(newer),)
+        ]
         assert connection.execute("SELECT note FROM experiments").fetchall() == [(None,)]
     connection.close()
 
@@ -206,7 +209,8 @@ def test_an_older_store_is_brought_forward_once(store, path, monkeypatch):
 def test_a_migration_that_fails_changes_nothing(store, path, monkeypatch):
     """All steps and the new version are one transaction."""
     store.write(mismatches=[mismatch()])
-    monkeypatch.setattr(schema, "MIGRATIONS", (add_note, lambda connection: 1 / 0))
+    failing = (*schema.MIGRATIONS, add_note, lambda connection: 1 / 0)
+    monkeypatch.setattr(schema, "MIGRATIONS", failing)
     with pytest.raises(ZeroDivisionError):
         Store(path).experiments()
     monkeypatch.undo()
@@ -220,11 +224,11 @@ def test_a_migration_that_fails_changes_nothing(store, path, monkeypatch):
 def test_a_store_of_a_newer_version_is_left_alone(store, path, monkeypatch):
     """What a newer twinrun made is neither read nor written, and the error says so."""
     with monkeypatch.context() as patch:
-        patch.setattr(schema, "MIGRATIONS", (add_note,))
+        patch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, add_note))
         store.write(mismatches=[mismatch()])
     before = path.read_bytes()
     for use in (Store.experiments, lambda store: store.write(mismatches=[mismatch(1)])):
-        with pytest.raises(StoreVersionError, match=r"has version 2.*up to version 1: upgrade"):
+        with pytest.raises(StoreVersionError, match=r"has version 3.*up to version 2: upgrade"):
             use(Store(path))
     assert path.read_bytes() == before
 
@@ -375,12 +379,38 @@ def test_later_members_have_equal_chances():
 
 
 def test_a_result_seen_before_is_not_counted_twice(store):
-    """A batch delivered again changes nothing while its exemplars are kept."""
-    batch = [mismatch(n) for n in range(5)]
+    """A batch delivered again changes nothing, however few exemplars of it are kept."""
+    batch = [mismatch(n) for n in range(1500)]
     store.write(mismatches=[*batch, *batch])
     store.write(mismatches=batch)
-    assert store.groups("e")[0].count == 5
-    assert len(store.exemplars("f00d")) == 5
+    assert store.groups("e")[0].count == 1500
+    exemplars = store.exemplars("f00d")
+    assert len(exemplars) == len({exemplar.result_id for exemplar in exemplars}) == 20
+
+
+def test_only_the_newest_results_are_known_again(store, path, monkeypatch):
+    """The store does not grow with the number of mismatches; an old one counts as new."""
+    monkeypatch.setattr(writing, "RECENT", 5)
+    for n in range(12):
+        store.write(mismatches=[mismatch(n)])
+    store.write(mismatches=[mismatch(n) for n in range(7, 12)])
+    assert store.groups("e")[0].count == 12
+    with sqlite3.connect(path) as connection:
+        kept = [row[0] for row in connection.execute("SELECT result_id FROM recent_mismatches")]
+    connection.close()
+    assert kept == ["r7", "r8", "r9", "r10", "r11"]
+
+
+def test_a_store_of_the_first_version_knows_its_exemplars_again(store, path):
+    """What it kept in full is not counted twice after it was brought forward."""
+    store.write(mismatches=[mismatch(n) for n in range(5)])
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TABLE recent_mismatches")
+        connection.execute("UPDATE schema_version SET version = 1")
+    connection.close()
+    store.write(mismatches=[mismatch(n) for n in range(3, 7)])
+    assert store.groups("e")[0].count == 7
 
 
 def test_one_result_may_be_in_several_groups(store):

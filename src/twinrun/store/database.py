@@ -83,7 +83,8 @@ class Store:
     ) -> None:
         """Add all of it in one transaction, or nothing of it.
 
-        A mismatch of which an exemplar is kept already is not counted again.
+        A mismatch that was counted already is not counted again, so that a batch may be repeated:
+        the newest 200,000 of each store are known.
 
         Raises:
             StoreVersionError: the store was made by a newer twinrun.

@@ -18,6 +18,8 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    insert,
+    select,
 )
 from sqlalchemy.engine import Connection
 
@@ -27,6 +29,7 @@ __all__ = [
     "experiments",
     "metadata",
     "mismatch_groups",
+    "recent_mismatches",
     "schema_version",
     "tallies",
 ]
@@ -100,6 +103,24 @@ exemplars = Table(
     comment="members of a group kept in full: the first ones, and a fair sample of the later ones",
 )
 
+recent_mismatches = Table(
+    "recent_mismatches",
+    metadata,
+    Column("id", _Key, primary_key=True, comment="in the order in which they came"),
+    Column("group_id", _Key, ForeignKey("mismatch_groups.id"), nullable=False),
+    Column("result_id", Text, nullable=False),
+    UniqueConstraint("group_id", "result_id"),
+    comment="what was counted lately, so that a mismatch delivered again counts once",
+)
 
-MIGRATIONS: Final[Sequence[Callable[[Connection], None]]] = ()
+
+def _remember_recent(connection: Connection) -> None:
+    """Know the exemplars again, as before there was a table of recent mismatches."""
+    recent_mismatches.create(connection)
+    columns = ["group_id", "result_id"]
+    kept = select(exemplars.c.group_id, exemplars.c.result_id).order_by(exemplars.c.id)
+    connection.execute(insert(recent_mismatches).from_select(columns, kept))
+
+
+MIGRATIONS: Final[Sequence[Callable[[Connection], None]]] = (_remember_recent,)
 """Step n (from 0) makes a store of version n + 1 one of version n + 2; a new store needs none."""

@@ -8,20 +8,23 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Insert, Row, delete, insert, select, update
+from sqlalchemy import Insert, Row, delete, func, insert, select, update
 from sqlalchemy.engine import Connection
 
 from twinrun.store import schema
 from twinrun.store.records import Mismatch, TallyIncrement
 from twinrun.tally import Tally
 
-__all__ = ["FIRST_KEPT", "PAYLOAD_LIMIT", "RESERVOIR", "add_records", "moment"]
+__all__ = ["FIRST_KEPT", "PAYLOAD_LIMIT", "RECENT", "RESERVOIR", "add_records", "moment"]
 
 FIRST_KEPT: Final = 10
 """So many of a group's first members are kept as exemplars."""
 
 RESERVOIR: Final = 10
 """So many of its later members are kept, as a fair sample of all of them."""
+
+RECENT: Final = 200_000
+"""So many of the newest mismatches are known again when they are delivered once more."""
 
 PAYLOAD_LIMIT: Final = 64 * 1024
 """So many bytes an exemplar's payload may have; a larger one is kept without its values."""
@@ -42,6 +45,10 @@ def add_records(
     _add_tallies(connection, tallies, ids)
     for start in range(0, len(mismatches), _AT_ONCE):
         _add_mismatches(connection, mismatches[start : start + _AT_ONCE], ids)
+    if mismatches:
+        recent = schema.recent_mismatches
+        newest = select(func.max(recent.c.id)).scalar_subquery()
+        connection.execute(delete(recent).where(recent.c.id <= newest - RECENT))
 
 
 def moment(microseconds: int) -> datetime.datetime:
@@ -108,15 +115,19 @@ def _add_mismatches(
     rows = connection.execute(select(table).where(table.c.fingerprint.in_(by_fingerprint)))
     groups = {row.fingerprint: row for row in rows}
     known = _known_results(connection, [row.id for row in groups.values()], mismatches)
+    counted: list[dict[str, Any]] = []
     for fingerprint, members in by_fingerprint.items():
-        group = groups.get(fingerprint)
+        group, fresh = groups.get(fingerprint), list(members.values())
         if group is None:
-            first = next(iter(members.values()))
-            _new_group(connection, first, ids[first.experiment], list(members.values()))
-            continue
-        fresh = [m for result_id, m in members.items() if (group.id, result_id) not in known]
-        if fresh:
-            _grow_group(connection, group, fresh)
+            group_id = _new_group(connection, fresh[0], ids[fresh[0].experiment], fresh)
+        else:
+            group_id = group.id
+            fresh = [m for m in fresh if (group_id, m.result_id) not in known]
+            if fresh:
+                _grow_group(connection, group, fresh)
+        counted += ({"group_id": group_id, "result_id": m.result_id} for m in fresh)
+    if counted:
+        connection.execute(insert(schema.recent_mismatches), counted)
 
 
 def _inserted_id(connection: Connection, row: Insert) -> int:
@@ -127,8 +138,8 @@ def _inserted_id(connection: Connection, row: Insert) -> int:
 def _known_results(
     connection: Connection, group_ids: Sequence[int], mismatches: Sequence[Mismatch]
 ) -> set[tuple[int, str]]:
-    """Give the (group, result) pairs of which an exemplar is kept already."""
-    table = schema.exemplars
+    """Give the (group, result) pairs that were counted already."""
+    table = schema.recent_mismatches
     query = select(table.c.group_id, table.c.result_id).where(
         table.c.group_id.in_(group_ids),
         table.c.result_id.in_({mismatch.result_id for mismatch in mismatches}),
@@ -138,7 +149,8 @@ def _known_results(
 
 def _new_group(
     connection: Connection, first: Mismatch, experiment_id: int, members: Sequence[Mismatch]
-) -> None:
+) -> int:
+    """Make a group of its first members; give its id."""
     times = [_microseconds(member.recorded_at) for member in members]
     new = insert(schema.mismatch_groups).values(
         experiment_id=experiment_id,
@@ -155,7 +167,9 @@ def _new_group(
         last_seen=max(times),
         state="new",
     )
-    _keep(connection, _inserted_id(connection, new), 0, members)
+    group_id = _inserted_id(connection, new)
+    _keep(connection, group_id, 0, members)
+    return group_id
 
 
 def _grow_group(connection: Connection, group: Row[Any], members: Sequence[Mismatch]) -> None:
