@@ -32,6 +32,7 @@ print(json.dumps({
 OURS: set[str] = {
     "twinrun",
     "twinrun._accounts",
+    "twinrun._breaker",
     "twinrun._forks",
     "twinrun._kinds",
     "twinrun._pickling",
@@ -60,6 +61,7 @@ OURS: set[str] = {
     "twinrun.fingerprints",
     "twinrun.histogram",
     "twinrun.observation",
+    "twinrun.patterns",
     "twinrun.result",
     "twinrun.samplers",
     "twinrun.settings",

@@ -6,7 +6,6 @@ from typing import Any
 
 import attrs
 
-from twinrun._pickling import type_name
 from twinrun.comparators._shapes import (
     HERE,
     MISSING,
@@ -20,6 +19,7 @@ from twinrun.comparators._shapes import (
 )
 from twinrun.difference import Difference, DifferenceKind
 from twinrun.observation import NOTHING
+from twinrun.patterns import step
 
 __all__ = ["NODE_BUDGET", "BudgetExceededError", "differences"]
 
@@ -182,21 +182,6 @@ class _Walk:
 
     def record(self, key: Any, kind: DifferenceKind, a: Any, b: Any) -> None:
         """Note a difference at a part of the innermost container."""
-        path = "$" + "".join(_segment(k) for k in [*(frame.key for frame in self.stack), key])
+        keys = [*(frame.key for frame in self.stack), key]
+        path = "$" + "".join(step(k) for k in keys if k is not HERE and k is not WHOLE)
         self.found.append(Difference(path, kind, a, b))
-
-
-def _segment(key: Any) -> str:
-    """Write one step of a path, without one call into the code of an unknown key."""
-    if key is HERE or key is WHOLE:
-        return ""
-    if issubclass(type(key), str):
-        text = str.__str__(key)
-        if text.isidentifier():
-            return f".{text}"
-        import json
-
-        return f"[{json.dumps(text)}]"
-    if key is None or type(key) in (bool, float) or (type(key) is int and key.bit_length() <= 256):
-        return f"[{key!r}]"
-    return f"[<{type_name(key).rpartition('.')[2]}>]"
