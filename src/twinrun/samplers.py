@@ -1,4 +1,4 @@
-"""Decisions by chance and by key: which runs are experiments."""
+"""Decisions by chance, by key and by how earlier runs ended: which runs are experiments."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import threading
 from math import log, log1p
 from typing import Any, Final
 
+from twinrun._breaker import Breaker
 from twinrun._forks import after_fork_in_child
 
-__all__ = ["Coin", "Dice", "chosen"]
+__all__ = ["Breaker", "Coin", "Dice", "chosen"]
 
 _LONGEST_GAP: Final = 4096
 _MANY_BLOCKS: Final = 256
