@@ -585,6 +585,7 @@ def interrupted(function: Callable[[], None], step: int, handle: Callable[[], No
         return trace
 
     before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # Python 3.12 looks for it when tracing begins
     sys.settrace(trace)
     try:
         function()
