@@ -20,7 +20,7 @@ from twinrun.result import BASELINE
 from twinrun.samplers import chosen
 from twinrun.typing import Behaviour
 
-__all__ = ["Call", "Plan", "Skip", "isolated", "prepare"]
+__all__ = ["Call", "Plan", "Skip", "admits", "begin", "isolated", "prepare"]
 
 
 @attrs.frozen(eq=False)
@@ -57,10 +57,29 @@ def prepare(
     context: Any = None,
 ) -> Plan | None:
     """Decide whether this call is an experiment, and make all that it needs; None where not."""
+    plan: Plan | None = _settled(recipe, _prepare, lineup, args, kwargs, context)
+    return plan
+
+
+def admits(recipe: Recipe, lineup: Lineup, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Ask the gates alone, where what the run needs is made later, by `begin`."""
+    return _settled(recipe, _ask_gates, lineup, args, kwargs) is not None
+
+
+def begin(
+    recipe: Recipe, lineup: Lineup, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Plan | None:
+    """Make all that an admitted run needs, unless it begins inside another behaviour now."""
+    plan: Plan | None = _settled(recipe, _begin, lineup, args, kwargs)
+    return plan
+
+
+def _settled(recipe: Recipe, stage: Callable[..., Any], *given: Any) -> Any:
+    """Go through a stage of preparation, as a hook; None, counted, where the control runs alone."""
     inside = scope.get()
     try:
         scope.set(HOOK)  # inside, since a signal's handler may raise right after it
-        return _prepare(recipe, lineup, args, kwargs, context, inside)
+        return stage(recipe, *given, inside)
     except Skip as skip:
         recipe.account.skip(skip.args[0])
     except BaseException as error:  # of our own: the stack or the memory is at its end
@@ -86,6 +105,33 @@ def _prepare(
         Skip: a gate says no, or something fails that leaves the control alone.
     """
     _ask_gates(recipe, lineup, args, kwargs, inside)
+    return _planned(recipe, lineup, args, kwargs, context)
+
+
+def _begin(
+    recipe: Recipe,
+    lineup: Lineup,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    inside: str | None,
+) -> Plan:
+    """Make the plan, where that is no re-entry; raises Skip where the control runs alone."""
+    _refuse_reentry(recipe, inside)
+    return _planned(recipe, lineup, args, kwargs, None)
+
+
+def _planned(
+    recipe: Recipe,
+    lineup: Lineup,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    context: Any,
+) -> Plan:
+    """Make the plan of a run that all gates let through.
+
+    Raises:
+        Skip: something fails that leaves the control alone.
+    """
     candidates = dict(lineup.candidates)
     if recipe.baseline and dice.random() < recipe.baseline:
         candidates[BASELINE] = lineup.control
@@ -115,13 +161,12 @@ def _ask_gates(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     inside: str | None,
-) -> None:
-    """Ask the gates, in the order that is promised."""
+) -> bool:
+    """Ask the gates, in the order that is promised; true, or it raises Skip."""
     current = settings.current
     if current.blocked == "disabled":
         raise Skip("disabled")
-    if inside is not None or threading.get_ident() in recipe.account.active:
-        raise Skip("reentry")
+    _refuse_reentry(recipe, inside)
     for enabled in (current.enabled, recipe.enabled):
         if enabled is True:
             continue
@@ -133,6 +178,13 @@ def _ask_gates(
         raise Skip("sample")
     if recipe.run_if is not None and not _asked(recipe, "run_if", recipe.run_if, args, kwargs):
         raise Skip("run_if")
+    return True
+
+
+def _refuse_reentry(recipe: Recipe, inside: str | None) -> None:
+    """Raise Skip inside a candidate, a hook, or a control of this name on this thread."""
+    if inside is not None or threading.get_ident() in recipe.account.active:
+        raise Skip("reentry")
 
 
 def _sampled(recipe: Recipe, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
