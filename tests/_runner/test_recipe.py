@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from twinrun import ConfigurationError, Experiment, MismatchError, experiment
+from twinrun._runner.recipe import recipe_of
+from twinrun.samplers import Breaker
 
 
 class Unshowable:
@@ -59,6 +61,7 @@ WRONG = [
     ("baseline", 2, "within 0..1"),
     ("baseline", lambda: 0.5, "within 0..1"),
     ("cpu_time", 1, "a bool"),
+    ("breaker", 5, "a twinrun.samplers.Breaker"),
     ("raise_on_mismatch", "yes", "a bool"),
     ("mismatch_error", AssertionError, "a subclass of MismatchError"),
     ("mismatch_error", "MismatchError", "a subclass of MismatchError"),
@@ -168,3 +171,16 @@ def test_an_order_is_refused_off_the_callers_path(mode: str) -> None:
     """The mode says itself who starts first."""
     with pytest.raises(ConfigurationError, match="order says who runs first"):
         Experiment("recipe.order", mode=mode, order="random")
+
+
+@pytest.mark.parametrize(
+    ("mode", "default"), [("inline", None), ("concurrent", Breaker()), ("background", Breaker())]
+)
+def test_off_the_callers_path_a_mild_breaker_is_the_default(
+    mode: str, default: Breaker | None
+) -> None:
+    """None switches it off; one that is given is taken."""
+    assert recipe_of("recipe.breaker", {"mode": mode}).breaker == default
+    assert recipe_of("recipe.breaker", {"mode": mode, "breaker": None}).breaker is None
+    own = Breaker(failures=3)
+    assert recipe_of("recipe.breaker", {"mode": mode, "breaker": own}).breaker is own

@@ -11,6 +11,7 @@ from twinrun._accounts import Account, account_of
 from twinrun._kinds import is_unwaited
 from twinrun.comparators import equal, same_error
 from twinrun.errors import ConfigurationError, MismatchError
+from twinrun.samplers import Breaker
 from twinrun.settings import checked_publishers
 from twinrun.typing import (
     AfterRun,
@@ -46,6 +47,7 @@ class Options(TypedDict, total=False):
     after_run: AfterRun | None
     baseline: float
     cpu_time: bool
+    breaker: Breaker | None
     publishers: Sequence[PublisherLike] | None
     raise_on_mismatch: bool | None
     mismatch_error: type[MismatchError]
@@ -80,6 +82,7 @@ class Recipe:
     after_run: AfterRun | None = None
     baseline: float = 0.0
     cpu_time: bool = False
+    breaker: Breaker | None = None
     publishers: tuple[PublisherLike, ...] | None = None
     raise_on_mismatch: bool | None = None
     mismatch_error: type[MismatchError] = MismatchError
@@ -103,10 +106,13 @@ def recipe_of(name: Any, options: Mapping[str, Any]) -> Recipe:
                 f"the options are {', '.join(sorted(_CHECKS))}"
             )
         checked[option] = check(option, value)
-    if checked.get("mode", "inline") != "inline" and "order" in checked:
-        raise ConfigurationError(
-            f"order says who runs first, which mode={checked['mode']!r} does already; leave it out"
-        )
+    if checked.get("mode", "inline") != "inline":
+        if "order" in checked:
+            raise ConfigurationError(
+                f"order says who runs first, which mode={checked['mode']!r} does already; "
+                "leave it out"
+            )
+        checked.setdefault("breaker", Breaker())
     text = str.__str__(name)  # past what a subclass says of itself
     return Recipe(name=text, account=account_of(text), **checked)
 
@@ -229,6 +235,12 @@ def _publishers(option: str, value: Any) -> tuple[PublisherLike, ...] | None:
     return None if value is None else checked_publishers(value)
 
 
+def _breaker(option: str, value: Any) -> Breaker | None:
+    if value is not None and not isinstance(value, Breaker):
+        raise _wrong(option, "a twinrun.samplers.Breaker, or None for none", value)
+    return value
+
+
 def _mismatch_error(option: str, value: Any) -> type[MismatchError]:
     if not (isinstance(value, type) and issubclass(value, MismatchError)):
         raise _wrong(option, "a subclass of MismatchError", value)
@@ -253,6 +265,7 @@ _CHECKS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "after_run": _callable_or_none,
     "baseline": _share,
     "cpu_time": _bool,
+    "breaker": _breaker,
     "publishers": _publishers,
     "raise_on_mismatch": _bool_or_none,
     "mismatch_error": _mismatch_error,
