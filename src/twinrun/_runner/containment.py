@@ -13,19 +13,25 @@ from twinrun import settings
 from twinrun._accounts import account_of
 from twinrun.typing import OnFailure
 
-__all__ = ["contained", "report"]
+__all__ = ["contained", "own_threads", "report"]
 
 _traceback: Final[Any] = BaseException.__dict__["__traceback__"]  # read past the error's own code
 _QUIET_SECONDS: Final = 60.0
 _MANY_WARNINGS: Final = 1000
+
+own_threads: Final[set[int]] = set()
+"""The threads that twinrun started: what is raised there is aimed at no caller."""
 
 
 def contained(error: BaseException) -> bool:
     """Say whether an exception of a candidate or a callback stays with us.
 
     What does not is aimed at the caller: `KeyboardInterrupt`, the timeouts of gevent and trio and
-    every other `BaseException` that is not named here, and whatever a signal handler raised.
+    every other `BaseException` that is not named here, and whatever a signal handler raised. On a
+    thread of ours there is no caller: everything stays.
     """
+    if threading.get_ident() in own_threads:
+        return True
     cls = type(error)
     if cls is KeyboardInterrupt:
         return False
