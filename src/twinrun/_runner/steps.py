@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import perf_counter_ns
 from typing import Any
 
@@ -32,7 +32,12 @@ __all__ = ["Run", "conclude", "observed", "result_of"]
 
 @attrs.frozen(eq=False, kw_only=True)
 class Run:
-    """A run whose behaviours are over; the observations still hold the real exceptions."""
+    """A run whose behaviours are over; the observations still hold the real exceptions.
+
+    Off the caller's path that of the control is a twin, whose traceback is text already; `claim` is
+    asked there right before the run is counted: whether it isn't counted otherwise. `cpu_ns` is the
+    CPU time of the candidates.
+    """
 
     recipe: Recipe
     control: Observation
@@ -41,6 +46,8 @@ class Run:
     context: Mapping[str, Any]
     began_ns: int
     observe: bool = False
+    claim: Callable[[], bool] | None = None
+    cpu_ns: int = 0
 
 
 def observed(
@@ -74,6 +81,8 @@ def conclude(run: Run) -> Result | None:
     try:
         scope.set(HOOK)  # inside, since a signal's handler may raise right after it
         comparisons = tuple(judge(recipe, run.control, each) for each in run.candidates)
+        if run.claim is not None and not run.claim():
+            return None
         _count(run, comparisons)
         if run.observe or is_wanted(recipe, comparisons):
             result = result_of(run, comparisons)
