@@ -107,6 +107,7 @@ PUBLIC: dict[str, set[str]] = {
         "raising",
         "recording",
     },
+    "twinrun.spool": {"Counts", "Position", "Spool"},
     "twinrun.store": {
         "Exemplar",
         "ExperimentRecord",

@@ -1,0 +1,214 @@
+"""Segments: the files of a spool, what is known of each, and who may write to them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Sequence
+from typing import Final, Self
+
+import attrs
+
+from twinrun.spool._folder import FILE_FLAGS
+from twinrun.spool._frames import HEADER_BYTES, encode, frames, is_torn
+from twinrun.spool._owners import Owner
+
+__all__ = ["Name", "Position", "Segment", "Writer"]
+
+_NAME: Final = re.compile(
+    r"(?P<owner>.+)\.(?P<number>\d{1,10})\.(?P<id>[0-9a-f]{16})\.(?P<cursor>\d{1,15})\.segment"
+)
+
+
+@attrs.frozen
+class Position:
+    """Where a record stands that was read; of use only to the spool that gave it."""
+
+    segment: str
+    start: int
+    end: int
+    number: int
+
+
+@attrs.frozen
+class Name:
+    """A segment's file name, which says all that may change of it: a rename is atomic.
+
+    `number` orders an owner's segments; `id` stays for ever, and its first half is the checksums'
+    salt; `cursor` is where the first record stands that is not delivered.
+    """
+
+    owner: Owner
+    number: int
+    id: str
+    cursor: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Read a file's name; None if it is no segment's."""
+        found = _NAME.fullmatch(text)
+        owner = Owner.parse(found["owner"]) if found else None
+        if found is None or owner is None:
+            return None
+        return cls(owner, int(found["number"]), found["id"], int(found["cursor"]))
+
+    def __str__(self) -> str:
+        return f"{self.owner}.{self.number:06d}.{self.id}.{self.cursor}.segment"
+
+    @property
+    def salt(self) -> int:
+        """What the checksums start with, so that no frame of another segment passes."""
+        return int(self.id[:8], 16)
+
+
+@attrs.define(eq=False)
+class Segment:
+    """What a spool knows of one of its segments.
+
+    `extent` is how many bytes and how many records are in it: one value, so that an exception from
+    a signal handler can't part them. `settled` of the records are delivered, set aside or found
+    damaged: those before `cursor` and those in `done`.
+    """
+
+    name: Name
+    born: int
+    live: bool  # somebody may still append to it
+    own: bool  # made by this spool, not taken over
+    extent: tuple[int, int] = (0, 0)
+    settled: int = 0
+    cursor: int = 0
+    number: int = 0  # of the record at the cursor
+    done: dict[int, Position] = attrs.field(factory=dict)  # by start
+    lost: bool = False  # its file is gone
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """What sorts segments, the oldest first."""
+        return self.born, self.name.number
+
+    @property
+    def size(self) -> int:
+        """How many bytes are in it."""
+        return self.extent[0]
+
+    @property
+    def count(self) -> int:
+        """How many records are in it."""
+        return self.extent[1]
+
+    @property
+    def pending(self) -> int:
+        """How many of them are not dealt with yet."""
+        return self.count - self.settled
+
+    def take_stock(self, descriptor: int) -> None:
+        """Count the records of a segment that was taken over; damaged ones count, torn ones not."""
+        end, salt = os.fstat(descriptor).st_size, self.name.salt
+        self.cursor = place = self.name.cursor
+        numbers = []
+        for frame in frames(descriptor, place, end, salt):
+            place = frame.end
+            numbers.append(frame.number)
+        if self.cursor and numbers:
+            self.number = numbers[0]
+        damaged = place < end and not is_torn(descriptor, place, end, salt)
+        self.extent = end, (numbers[-1] + 1 - self.number if numbers else 0) + damaged
+
+    def settle(self, position: Position) -> bool:
+        """Note that a record is dealt with; False if that was known."""
+        if position.start < self.cursor or position.start in self.done:
+            return False
+        self.done[position.start] = position
+        self.settled += 1
+        return True
+
+    def advance(self) -> int:
+        """Move the cursor past what is dealt with; gives how many damaged records it passed."""
+        damaged = 0
+        while (position := self.done.pop(self.cursor, None)) is not None:
+            damaged += position.number - self.number
+            self.number = position.number + 1
+            self.cursor = position.end
+        self.settled += damaged
+        return damaged
+
+
+@attrs.define(eq=False)
+class Writer:
+    """The open end of a live segment, used by one thread at a time."""
+
+    segment: Segment
+    descriptor: int
+    identity: tuple[int, int]
+
+    @classmethod
+    def begin(cls, segment: Segment, folder: int) -> Self:
+        """Make the segment's file; raises OSError where it can't be made."""
+        flags = FILE_FLAGS | os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+        descriptor = os.open(str(segment.name), flags, 0o600, dir_fd=folder)
+        found = os.fstat(descriptor)
+        return cls(segment, descriptor, (found.st_dev, found.st_ino))
+
+    def is_sound(self) -> bool:
+        """Whether the descriptor is still that of the file, and the file still in a directory.
+
+        A program that closes all descriptors gives their numbers to other files. What a signal
+        handler's exception kept from being acknowledged is taken back.
+        """
+        try:
+            found = os.fstat(self.descriptor)
+            if (found.st_dev, found.st_ino) != self.identity:
+                return False
+            if found.st_size != self.segment.size:
+                os.ftruncate(self.descriptor, self.segment.size)
+        except OSError:
+            return False
+        return found.st_nlink > 0 and not self.segment.lost
+
+    def append(self, records: Sequence[bytes], limit: int) -> int:
+        """Write the first records, as many as fit below the limit; gives how many are written.
+
+        Raises:
+            OSError: not even one could be written; nothing of it is left in the file.
+        """
+        segment = self.segment
+        data: list[bytes] = []
+        room = limit - segment.size
+        for number, record in enumerate(records, segment.count):
+            room -= HEADER_BYTES + len(record)
+            if room < 0 and (data or segment.size):
+                break
+            data.append(encode(record, number, segment.name.salt))
+        if not data:
+            return 0
+        written = os.write(self.descriptor, b"".join(data))
+        whole, size = 0, 0
+        while whole < len(data) and size + len(data[whole]) <= written:
+            size += len(data[whole])
+            whole += 1
+        if size < written:
+            os.ftruncate(self.descriptor, segment.size + size)
+        if not whole:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        segment.extent = segment.size + size, segment.count + whole
+        return whole
+
+    def end(self) -> None:
+        """Close the file, unless its descriptor has come to mean another one."""
+        self.close()
+        self.segment.live = False
+
+    def close(self) -> None:
+        """Close this process's descriptor of the file, if it is still that."""
+        close(self.descriptor, self.identity)
+
+
+def close(descriptor: int, identity: tuple[int, int]) -> None:
+    """Close a descriptor of the file that is meant, and of no other."""
+    try:
+        found = os.fstat(descriptor)
+        if (found.st_dev, found.st_ino) == identity:
+            os.close(descriptor)
+    except OSError:
+        pass
