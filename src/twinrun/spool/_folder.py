@@ -6,9 +6,11 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Final, Self
 
-__all__ = ["FILE_FLAGS", "fault", "is_plain_file", "opened"]
+import attrs
+
+__all__ = ["FILE_FLAGS", "File", "fault", "is_plain_file", "opened"]
 
 FILE_FLAGS: Final = (
     getattr(os, "O_NOFOLLOW", 0)
@@ -16,6 +18,36 @@ FILE_FLAGS: Final = (
     | getattr(os, "O_NONBLOCK", 0)  # a pipe that was planted can't hold us up
 )
 """How each file of a spool is opened, to read or to write."""
+
+
+@attrs.frozen
+class File:
+    """An open file that may be told from another one that comes to have its descriptor.
+
+    A program that closes all descriptors gives their numbers to other files.
+    """
+
+    descriptor: int
+    identity: tuple[int, int]
+
+    @classmethod
+    def of(cls, descriptor: int) -> Self:
+        """Remember which file it is."""
+        found = os.fstat(descriptor)
+        return cls(descriptor, (found.st_dev, found.st_ino))
+
+    def found(self) -> os.stat_result | None:
+        """Look at the file; None if the descriptor is not its own any more."""
+        try:
+            found = os.fstat(self.descriptor)
+        except OSError:
+            return None
+        return found if (found.st_dev, found.st_ino) == self.identity else None
+
+    def close(self) -> None:
+        """Close it, and nothing else."""
+        if self.found() is not None:
+            os.close(self.descriptor)
 
 
 def fault(found: os.stat_result) -> str | None:

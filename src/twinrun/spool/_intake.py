@@ -71,7 +71,7 @@ class Intake:
     def forget(self) -> None:
         """Be the child of a fork: close this process's copies of the parent's descriptors."""
         for writer in list(self._writers.values()):
-            writer.close()
+            writer.file.close()
 
     def _may_try(self) -> bool:
         """Whether nothing is wrong, or was for long enough to look again."""

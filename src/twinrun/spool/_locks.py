@@ -8,22 +8,20 @@ from typing import Final, Self
 
 import attrs
 
-from twinrun.spool._folder import FILE_FLAGS, is_plain_file
+from twinrun.spool._folder import FILE_FLAGS, File, is_plain_file
 from twinrun.spool._owners import Owner
-from twinrun.spool._segments import close
 
 __all__ = ["Lock"]
 
 _SUFFIX: Final = ".lock"
 
 
-@attrs.define(eq=False)
+@attrs.frozen(eq=False)
 class Lock:
     """The lock file of an owner, held."""
 
     owner: Owner
-    descriptor: int
-    identity: tuple[int, int]
+    file: File
 
     @classmethod
     def hold(cls, owner: Owner, directory: int) -> Self:
@@ -60,8 +58,7 @@ class Lock:
         import fcntl
 
         try:
-            found = os.fstat(descriptor)
-            if not is_plain_file(found):
+            if not is_plain_file(os.fstat(descriptor)):
                 raise PermissionError(f"{_name(owner)} is no plain file of this user")
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -70,15 +67,12 @@ class Lock:
         except BaseException:
             os.close(descriptor)
             raise
-        return cls(owner, descriptor, (found.st_dev, found.st_ino))
+        return cls(owner, File.of(descriptor))
 
     def is_there(self) -> bool:
-        """Whether the descriptor is still that of the file, and the file still in a directory."""
-        try:
-            found = os.fstat(self.descriptor)
-        except OSError:
-            return False
-        return (found.st_dev, found.st_ino) == self.identity and found.st_nlink > 0
+        """Whether it still says to others that its owner lives."""
+        found = self.file.found()
+        return found is not None and found.st_nlink > 0
 
     def release(self, directory: int) -> None:
         """Remove the file and let go of it."""
@@ -87,7 +81,7 @@ class Lock:
 
     def close(self) -> None:
         """Close this process's descriptor; the lock stays while another one is open."""
-        close(self.descriptor, self.identity)
+        self.file.close()
 
 
 def _name(owner: Owner) -> str:

@@ -68,7 +68,8 @@ class Owner:
         if not self.boot or (self.boot, self.space) != (_boot(), _space()):
             return None
         try:
-            return _started(self.pid) == self.started
+            started = _started(self.pid)
+            return started == self.started if started is not None else _exists(self.pid)
         except OSError:
             return None
 
@@ -88,6 +89,15 @@ def _space() -> int:
         return os.stat("/proc/self/ns/pid").st_ino
     except OSError:
         return 0
+
+
+def _exists(pid: int) -> bool | None:
+    """Whether a process that /proc hides is there: False, or None since it may be another one."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return None
 
 
 def _started(pid: int) -> int | None:

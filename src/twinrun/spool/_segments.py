@@ -6,11 +6,12 @@ import errno
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final, Self
 
 import attrs
 
-from twinrun.spool._folder import FILE_FLAGS
+from twinrun.spool._folder import FILE_FLAGS, File
 from twinrun.spool._frames import HEADER_BYTES, encode, frames, is_torn
 from twinrun.spool._owners import Owner
 
@@ -79,7 +80,7 @@ class Segment:
     settled: int = 0
     cursor: int = 0
     number: int = 0  # of the record at the cursor
-    done: dict[int, Position] = attrs.field(factory=dict)  # by start
+    done: dict[int, Position] = attrs.field(factory=dict)  # by number
     lost: bool = False  # its file is gone
 
     @property
@@ -111,60 +112,64 @@ class Segment:
             place = frame.end
             numbers.append(frame.number)
         if self.cursor and numbers:
-            self.number = numbers[0]
+            self.number = min(numbers)
         damaged = place < end and not is_torn(descriptor, place, end, salt)
-        self.extent = end, (numbers[-1] + 1 - self.number if numbers else 0) + damaged
+        self.extent = end, (max(numbers) + 1 - self.number if numbers else 0) + damaged
+
+    def is_settled(self, number: int) -> bool:
+        """Whether a record is dealt with."""
+        return number < self.number or number in self.done
 
     def settle(self, position: Position) -> bool:
         """Note that a record is dealt with; False if that was known."""
-        if position.start < self.cursor or position.start in self.done:
+        if self.is_settled(position.number):
             return False
-        self.done[position.start] = position
+        self.done[position.number] = position
         self.settled += 1
         return True
 
     def advance(self) -> int:
         """Move the cursor past what is dealt with; gives how many damaged records it passed."""
         damaged = 0
-        while (position := self.done.pop(self.cursor, None)) is not None:
-            damaged += position.number - self.number
-            self.number = position.number + 1
+        for number in sorted(self.done):
+            position = self.done[number]
+            if position.start != self.cursor:
+                break
+            del self.done[number]
+            damaged += number - self.number
+            self.number = number + 1
             self.cursor = position.end
         self.settled += damaged
         return damaged
 
 
-@attrs.define(eq=False)
+@attrs.frozen(eq=False)
 class Writer:
     """The open end of a live segment, used by one thread at a time."""
 
     segment: Segment
-    descriptor: int
-    identity: tuple[int, int]
+    file: File
 
     @classmethod
-    def begin(cls, segment: Segment, folder: int) -> Self:
+    def begin(cls, segment: Segment, directory: int) -> Self:
         """Make the segment's file; raises OSError where it can't be made."""
         flags = FILE_FLAGS | os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
-        descriptor = os.open(str(segment.name), flags, 0o600, dir_fd=folder)
-        found = os.fstat(descriptor)
-        return cls(segment, descriptor, (found.st_dev, found.st_ino))
+        return cls(segment, File.of(os.open(str(segment.name), flags, 0o600, dir_fd=directory)))
 
     def is_sound(self) -> bool:
-        """Whether the descriptor is still that of the file, and the file still in a directory.
+        """Whether what is written will be there.
 
-        A program that closes all descriptors gives their numbers to other files. What a signal
-        handler's exception kept from being acknowledged is taken back.
+        What an exception from a signal handler kept from being accepted is taken back.
         """
-        try:
-            found = os.fstat(self.descriptor)
-            if (found.st_dev, found.st_ino) != self.identity:
-                return False
-            if found.st_size != self.segment.size:
-                os.ftruncate(self.descriptor, self.segment.size)
-        except OSError:
+        found = self.file.found()
+        if found is None or not found.st_nlink or self.segment.lost:
             return False
-        return found.st_nlink > 0 and not self.segment.lost
+        if found.st_size != self.segment.size:
+            with suppress(OSError):
+                os.ftruncate(self.file.descriptor, self.segment.size)
+                return True
+            return False
+        return True
 
     def append(self, records: Sequence[bytes], limit: int) -> int:
         """Write the first records, as many as fit below the limit; gives how many are written.
@@ -182,33 +187,19 @@ class Writer:
             data.append(encode(record, number, segment.name.salt))
         if not data:
             return 0
-        written = os.write(self.descriptor, b"".join(data))
+        written = os.write(self.file.descriptor, b"".join(data))
         whole, size = 0, 0
         while whole < len(data) and size + len(data[whole]) <= written:
             size += len(data[whole])
             whole += 1
         if size < written:
-            os.ftruncate(self.descriptor, segment.size + size)
+            os.ftruncate(self.file.descriptor, segment.size + size)
         if not whole:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         segment.extent = segment.size + size, segment.count + whole
         return whole
 
     def end(self) -> None:
-        """Close the file, unless its descriptor has come to mean another one."""
-        self.close()
+        """Close the file; nothing is appended to it any more."""
+        self.file.close()
         self.segment.live = False
-
-    def close(self) -> None:
-        """Close this process's descriptor of the file, if it is still that."""
-        close(self.descriptor, self.identity)
-
-
-def close(descriptor: int, identity: tuple[int, int]) -> None:
-    """Close a descriptor of the file that is meant, and of no other."""
-    try:
-        found = os.fstat(descriptor)
-        if (found.st_dev, found.st_ino) == identity:
-            os.close(descriptor)
-    except OSError:
-        pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
@@ -61,19 +62,19 @@ class Shelf:
         self._segment_bytes = segment_bytes
         self._lock = threading.RLock()
         self._busy = False
-        self._gone = Counts()  # what became of records; of `appended` what is no longer here
+        self._gone: Counter[str] = Counter()  # what became of records, but for those in `segments`
         self.segments: dict[str, Segment] = {}
 
     def counts(self, refused: int) -> Counts:
         """Add up what became of the records; exact while nobody is at them."""
         with self._alone(_HASTE):
             segments = list(self.segments.values())
-            return attrs.evolve(
-                self._gone,
-                appended=self._gone.appended + sum(s.count for s in segments if s.own),
+            here = Counter(
+                appended=sum(s.count for s in segments if s.own),
                 refused=refused,
                 pending=sum(s.pending for s in segments),
             )
+            return Counts(**here + self._gone)
 
     def read(self, limit: int) -> list[tuple[Position, bytes]]:
         """Give the oldest records that are not dealt with, at most as long as a segment."""
@@ -100,13 +101,13 @@ class Shelf:
         """Note that records are delivered."""
         with self._alone() as alone:
             if alone:
-                touched: dict[str, Segment] = {}
+                settled: Counter[str] = Counter()
                 for position in positions:
                     segment = self.segments.get(position.segment)
                     if segment is not None and segment.settle(position):
-                        self._count(delivered=1)
-                        touched[position.segment] = segment
-                self._advance(touched.values())
+                        settled[position.segment] += 1
+                self._count(delivered=settled.total())
+                self._advance([self.segments[name] for name in settled])
 
     def set_aside(self, position: Position, keep: Callable[[bytes], bool]) -> bool:
         """Have a record kept elsewhere; if it is not, it is given up."""
@@ -196,8 +197,7 @@ class Shelf:
         return sum(self._segment_bytes if s.live else s.size for s in segments)
 
     def _count(self, **more: int) -> None:
-        gone = self._gone
-        self._gone = attrs.evolve(gone, **{n: getattr(gone, n) + m for n, m in more.items()})
+        self._gone.update(more)
 
     def _waiting(
         self, segment: Segment, directory: int, limit: int, room: int
@@ -205,6 +205,8 @@ class Shelf:
         """Read what is not dealt with of a segment; remove it if nothing is and nothing comes."""
         live, size, name = segment.live, segment.size, segment.name
         found: list[tuple[Position, bytes]] = []
+        if live and not segment.pending:
+            return found
         try:
             descriptor = os.open(str(name), folder.FILE_FLAGS | os.O_RDONLY, dir_fd=directory)
         except FileNotFoundError:
@@ -212,7 +214,7 @@ class Shelf:
             return found
         try:
             for frame in frames(descriptor, segment.cursor, size, name.salt):
-                if frame.start not in segment.done:
+                if not segment.is_settled(frame.number):
                     position = Position(name.id, frame.start, frame.end, frame.number)
                     found.append((position, frame.record))
                     room -= len(frame.record)
