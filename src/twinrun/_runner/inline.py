@@ -16,45 +16,68 @@ from twinrun._runner.steps import Run, conclude, observed, result_of
 from twinrun.observation import Observation
 from twinrun.result import Result
 
-__all__ = ["control_alone", "execute"]
+__all__ = ["Turns", "control_alone", "execute"]
+
+
+class Turns:
+    """A run of which one behaviour after the other takes its turn."""
+
+    __slots__ = ("_began", "_candidates", "_ending", "_observations", "_plan")
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._began = perf_counter_ns()
+        self._ending = Ending(None)
+        self._observations: dict[str, Observation] = {}
+        self._candidates: list[Ending] = []  # of those that raised
+
+    def before(self, call: Call) -> None:
+        """Put by, before the control's turn, what candidates have raised."""
+        if call.context is None:
+            for candidate in self._candidates:
+                candidate.put_by()
+
+    def after(self, call: Call, ending: Ending, observation: Observation) -> None:
+        """Take what a behaviour did."""
+        self._observations[call.name] = observation
+        if call.context is None:
+            self._ending = ending
+        elif ending.error is not None:
+            self._candidates.append(ending)
+
+    def conclude(self, observe: bool) -> Ending:
+        """Conclude the run, and give how the control ended."""
+        plan, ending = self._plan, self._ending
+        for candidate in self._candidates:
+            if candidate.error is not ending.error:
+                candidate.give_back()
+        try:
+            ending.result = conclude(
+                Run(
+                    recipe=plan.recipe,
+                    control=self._observations[plan.control_name],
+                    candidates=tuple([self._observations[name] for name in plan.candidate_names]),
+                    order=tuple([call.name for call in plan.calls]),
+                    context=plan.context,
+                    began_ns=self._began,
+                    observe=observe,
+                )
+            )
+        finally:
+            for candidate in self._candidates:
+                candidate.give_up()
+            self._observations.clear()  # exceptions in it lead back to the frame that has this
+        return ending
 
 
 def execute(plan: Plan, observe: bool = False) -> Ending:
     """Run a plan's calls in their order, then conclude."""
-    recipe = plan.recipe
-    began = perf_counter_ns()
-    ending = Ending(None)
-    observations: dict[str, Observation] = {}
-    endings: list[Ending] = []  # of candidates that raised
+    turns = Turns(plan)
     for call in plan.calls:
-        if call.context is None:
-            for candidate in endings:
-                candidate.put_by()
-            ending, observations[call.name] = _run_control(recipe, call)
-        else:
-            candidate, observations[call.name] = _run_candidate(recipe, call)
-            if candidate.error is not None:
-                endings.append(candidate)
-    for candidate in endings:
-        if candidate.error is not ending.error:
-            candidate.give_back()
-    try:
-        ending.result = conclude(
-            Run(
-                recipe=recipe,
-                control=observations[plan.control_name],
-                candidates=tuple([observations[name] for name in plan.candidate_names]),
-                order=tuple([call.name for call in plan.calls]),
-                context=plan.context,
-                began_ns=began,
-                observe=observe,
-            )
-        )
-    finally:
-        for candidate in endings:
-            candidate.give_up()
-        observations.clear()  # exceptions in it lead back to this frame
-    return ending
+        turns.before(call)
+        run = _run_control if call.context is None else _run_candidate
+        turns.after(call, *run(plan.recipe, call))
+    return turns.conclude(observe)
 
 
 def _run_control(recipe: Recipe, call: Call) -> tuple[Ending, Observation]:
