@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import accumulate
 from typing import Final, Self
 
 import attrs
@@ -57,11 +58,6 @@ class Name:
     def __str__(self) -> str:
         return f"{self.owner}.{self.number:06d}.{self.id}.{self.cursor}.segment"
 
-    @property
-    def salt(self) -> int:
-        """What the checksums start with, so that no frame of another segment passes."""
-        return int(self.id[:8], 16)
-
 
 @attrs.define(eq=False)
 class Segment:
@@ -82,6 +78,11 @@ class Segment:
     number: int = 0  # of the record at the cursor
     done: dict[int, Position] = attrs.field(factory=dict)  # by number
     lost: bool = False  # its file is gone
+    salt: int = attrs.field(init=False)
+    """What the checksums start with, so that no frame of another segment passes for one of it."""
+
+    def __attrs_post_init__(self) -> None:
+        self.salt = int(self.name.id[:8], 16)
 
     @property
     def order(self) -> tuple[int, int]:
@@ -105,7 +106,7 @@ class Segment:
 
     def take_stock(self, descriptor: int) -> None:
         """Count the records of a segment that was taken over; damaged ones count, torn ones not."""
-        end, salt = os.fstat(descriptor).st_size, self.name.salt
+        end, salt = os.fstat(descriptor).st_size, self.salt
         self.cursor = place = self.name.cursor
         numbers = []
         for frame in frames(descriptor, place, end, salt):
@@ -178,26 +179,33 @@ class Writer:
             OSError: not even one could be written; nothing of it is left in the file.
         """
         segment = self.segment
+        size, number = segment.extent
+        salt, room = segment.salt, limit - size
         data: list[bytes] = []
-        room = limit - segment.size
-        for number, record in enumerate(records, segment.count):
+        for record in records:
             room -= HEADER_BYTES + len(record)
-            if room < 0 and (data or segment.size):
+            if room < 0 and (data or size):
                 break
-            data.append(encode(record, number, segment.name.salt))
-        if not data:
-            return 0
-        written = os.write(self.file.descriptor, b"".join(data))
-        whole, size = 0, 0
-        while whole < len(data) and size + len(data[whole]) <= written:
-            size += len(data[whole])
-            whole += 1
-        if size < written:
-            os.ftruncate(self.file.descriptor, segment.size + size)
-        if not whole:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        segment.extent = segment.size + size, segment.count + whole
-        return whole
+            data.append(encode(record, number + len(data), salt))
+        joined = b"".join(data)
+        written = os.write(self.file.descriptor, joined)
+        if written < len(joined):
+            data = self._whole(data, written)
+            written = sum(map(len, data))
+            os.ftruncate(self.file.descriptor, size + written)
+            if not data:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        segment.extent = size + written, number + len(data)
+        return len(data)
+
+    @staticmethod
+    def _whole(data: list[bytes], written: int) -> list[bytes]:
+        """Give the frames that were written to their ends."""
+        return [
+            frame
+            for frame, end in zip(data, accumulate(map(len, data)), strict=True)
+            if end <= written
+        ]
 
     def end(self) -> None:
         """Close the file; nothing is appended to it any more."""

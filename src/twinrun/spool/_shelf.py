@@ -213,7 +213,7 @@ class Shelf:
             self._lose(segment)
             return found
         try:
-            for frame in frames(descriptor, segment.cursor, size, name.salt):
+            for frame in frames(descriptor, segment.cursor, size, segment.salt):
                 if not segment.is_settled(frame.number):
                     position = Position(name.id, frame.start, frame.end, frame.number)
                     found.append((position, frame.record))
@@ -233,8 +233,7 @@ class Shelf:
             flags = folder.FILE_FLAGS | os.O_RDONLY
             descriptor = os.open(str(segment.name), flags, dir_fd=directory)
             try:
-                salt = segment.name.salt
-                for frame in frames(descriptor, position.start, position.end, salt):
+                for frame in frames(descriptor, position.start, position.end, segment.salt):
                     return frame.record
             finally:
                 os.close(descriptor)
