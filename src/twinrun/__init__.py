@@ -10,7 +10,7 @@ from twinrun.definition import Experiment, experiment
 from twinrun.difference import Difference, DifferenceKind
 from twinrun.errors import ConfigurationError, MismatchError
 from twinrun.histogram import Histogram
-from twinrun.observation import NOTHING, Observation
+from twinrun.observation import NOTHING, Observation, Stream
 from twinrun.result import Comparison, Outcome, Result
 from twinrun.settings import configure, disabled, flush, raising, recording
 from twinrun.tally import Tally
@@ -27,6 +27,7 @@ __all__ = [
     "Observation",
     "Outcome",
     "Result",
+    "Stream",
     "Tally",
     "configure",
     "disabled",

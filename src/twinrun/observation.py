@@ -9,7 +9,7 @@ import attrs
 
 from twinrun._pickling import pack, type_name
 
-__all__ = ["NOTHING", "Nothing", "Observation"]
+__all__ = ["NOTHING", "Nothing", "Observation", "Stream"]
 
 
 class Nothing(enum.Enum):
@@ -28,11 +28,38 @@ NOTHING: Final = Nothing.NOTHING
 """Stands where there is no value: nothing was returned, or one side has no such element."""
 
 
+@attrs.frozen(kw_only=True)
+class Stream:
+    """What stands for all that a generator gave: its `value` in an Observation.
+
+    `items` is how many items it gave. `ended` says how it ended: "returned", "raised", or "closed"
+    before it came to its end, by the caller or because the control had come to its own.
+    `returned` is its return value, `NOTHING` where it didn't return.
+    """
+
+    items: int
+    ended: Literal["returned", "raised", "closed"]
+    returned: Any = NOTHING
+
+    def __repr__(self) -> str:
+        """Say what happened without one call into the returned value's own code."""
+        return f"<Stream of {self.items} items, {self.ended}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _stream, (self.items, self.ended, pack(self.returned))
+
+
+def _stream(items: int, ended: Any, returned: Any) -> Stream:
+    """Rebuild a Stream from its pickle."""
+    return Stream(items=items, ended=ended, returned=returned)
+
+
 @attrs.frozen(eq=False, repr=False, kw_only=True)
 class Observation:
     """What one behaviour returned or raised, and how long it took.
 
-    `value` is `NOTHING` where nothing was returned, so that None stays a value. `exception` keeps
+    `value` is `NOTHING` where nothing was returned, so that None stays a value; of a generator it
+    is always a `Stream`, which tells of its items. `exception` keeps
     no traceback: `traceback` is its bounded text, `raised_at` the `module:function` it came from.
     `duration_ns` is measured by the monotonic performance counter, in nanoseconds; `cpu_time` is
     the thread's CPU time in seconds, or None where it was not measured.

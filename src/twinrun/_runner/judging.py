@@ -18,19 +18,21 @@ from twinrun.fingerprints import fingerprint
 from twinrun.observation import NOTHING, Observation
 from twinrun.result import Comparison, Outcome
 
-__all__ = ["judge"]
+__all__ = ["judge", "judge_late"]
 
 _ONE_SHOT: Final = "one-shot values can't be compared without using them up"
 
 
-def judge(recipe: Recipe, control: Observation, candidate: Observation) -> Comparison:
-    """Judge a candidate; both observations still hold the real exceptions."""
-    limit = recipe.timeout
-    if limit is not None and candidate.duration > limit:
-        late = attrs.evolve(
-            candidate, value=NOTHING, exception=None, traceback=None, raised_at=None
-        )
-        return Comparison(late, Outcome.TIMED_OUT, f"took longer than {limit:g} s")
+def judge(
+    recipe: Recipe, control: Observation, candidate: Observation, at: str = "$"
+) -> Comparison:
+    """Judge a candidate; both observations still hold the real exceptions.
+
+    What is judged may be a part of all that they did: the one that is found `at` this path.
+    """
+    late = judge_late(recipe, candidate)
+    if late is not None:
+        return late
     errors = control.exception is not None and candidate.exception is not None
     try:
         if control.exception is None and candidate.exception is None:
@@ -41,6 +43,8 @@ def judge(recipe: Recipe, control: Observation, candidate: Observation) -> Compa
             differences = _compare_errors(recipe, control, candidate)
         if not differences:
             return Comparison(candidate, Outcome.MATCHED)
+        if at != "$":
+            differences = [attrs.evolve(d, path=at + d.path[1:]) for d in differences]
         return _differing(recipe, control, candidate, tuple(differences))
     except BaseException as error:
         if not contained(error):
@@ -54,8 +58,20 @@ def judge(recipe: Recipe, control: Observation, candidate: Observation) -> Compa
             _close_unawaited(candidate.value)
 
 
+def judge_late(recipe: Recipe, candidate: Observation) -> Comparison | None:
+    """Judge a candidate that took too long; None where it did not."""
+    limit = recipe.timeout
+    if limit is None or candidate.duration <= limit:
+        return None
+    late = attrs.evolve(candidate, value=NOTHING, exception=None, traceback=None, raised_at=None)
+    return Comparison(late, Outcome.TIMED_OUT, f"took longer than {limit:g} s")
+
+
 def _compare_values(recipe: Recipe, control: Any, candidate: Any) -> Sequence[Difference] | None:
     """Say what differs between two returned values; None where they are used up by looking."""
+    if (control is NOTHING) != (candidate is NOTHING):  # one of two streams has no such item
+        kind = DifferenceKind.ADDED if control is NOTHING else DifferenceKind.REMOVED
+        return (Difference("$", kind, control, candidate),)
     find = getattr(recipe.compare, "differences", None)
     if find is None:
         if recipe.compare(control, candidate):

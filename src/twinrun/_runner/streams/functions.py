@@ -1,0 +1,51 @@
+"""Makes, once, the function that a decorated generator function becomes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any, Final
+
+from twinrun import settings
+from twinrun._kinds import Kind
+from twinrun._runner.behaviours import Lineup
+from twinrun._runner.gates import admits
+from twinrun._runner.recipe import Recipe
+from twinrun._runner.streams.inline import driven
+
+__all__ = ["as_kind", "runner"]
+
+
+_FLAGS: Final = {
+    Kind.GENERATOR: inspect.CO_GENERATOR,
+    Kind.ASYNC_GENERATOR: inspect.CO_ASYNC_GENERATOR,
+}
+
+
+def runner(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
+    """Make the function that calls these behaviours.
+
+    Whether a call is an experiment is decided at the call. Where it is none, the control's own
+    generator is what the caller gets: nothing could behave more like it, or cost less.
+    """
+    control, current = lineup.control, settings.current
+    ticks = {reason: recipe.account.ticker(reason).ticks for reason in ("disabled", "enabled")}
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        if current.blocked is not None:
+            next(ticks[current.blocked])
+        elif admits(recipe, lineup, args, kwargs):
+            return driven(recipe, lineup, args, kwargs)
+        return control(*args, **kwargs)
+
+    return as_kind(run, lineup.kind)
+
+
+def as_kind(function: Any, kind: Kind) -> Callable[..., Any]:
+    """Mark a plain function that gives generators as a generator function.
+
+    It is what `inspect` and everybody who asks it looks at; the interpreter doesn't.
+    """
+    code = function.__code__.replace(co_flags=function.__code__.co_flags | _FLAGS[kind])
+    return FunctionType(code, function.__globals__, function.__name__, None, function.__closure__)

@@ -1,0 +1,194 @@
+"""A candidate's stream: driven in its own context, and compared with the control's as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from types import GeneratorType
+from typing import Any, Final
+
+import attrs
+
+from twinrun import tracebacks
+from twinrun._runner.containment import contained, report
+from twinrun._runner.endings import Ending
+from twinrun._runner.gates import Call
+from twinrun._runner.isolation import UnsharableError, copied, shared_types
+from twinrun._runner.judging import judge, judge_late
+from twinrun._runner.recipe import Recipe
+from twinrun._runner.scope import HOOK, scope
+from twinrun._runner.streams.sides import CLOSED, RAISED, RETURNED, Side, is_closing
+from twinrun.comparators import equal
+from twinrun.observation import NOTHING, Observation
+from twinrun.result import Comparison, Outcome
+
+__all__ = ["Lane"]
+
+_CLOSINGS: Final = 10
+"""So often a candidate is closed that goes on when it is closed."""
+
+_shared: Final = shared_types()
+
+
+class Lane(Side):
+    """A candidate's stream, and what the comparison with the control's has come to so far.
+
+    An ignored difference is remembered, the first one, and the comparison goes on; any other
+    verdict but a match ends it. The candidate is driven on then, to see how far it goes.
+    """
+
+    __slots__ = ("_by_eq", "_call", "_limit_ns", "_sent", "_stream", "_verdict")
+
+    def __init__(self, recipe: Recipe, call: Call) -> None:
+        super().__init__(recipe, call.name)
+        self._call = call
+        self._stream: Generator[Any, Any, Any] | None = None
+        self._by_eq = recipe.compare is equal
+        self._limit_ns = None if recipe.timeout is None else recipe.timeout * 1e9
+        self._sent: Any = None
+        self._verdict: Comparison | None = None
+
+    # Driving -------------------------------------------------------------------------------------
+
+    def receive(self, sent: Any) -> None:
+        """Take a copy of what the caller sends, before any behaviour gets it."""
+        if type(sent) in _shared:
+            self._sent = sent
+            return
+        outside = scope.get()
+        try:
+            scope.set(HOOK)  # inside, since a signal's handler may raise right after it
+            (self._sent,), _ = copied((sent,), {}, self._recipe.isolate, False)
+        except BaseException as error:
+            if not contained(error):
+                raise
+            if type(error) is not UnsharableError:
+                report(self._recipe.name, "isolate", error, self._recipe.on_failure)
+            reason = "isolate: what was sent could not be copied"
+            self._verdict = Comparison(self.seen(NOTHING), Outcome.INCONCLUSIVE, reason)
+            self.close()
+        finally:
+            scope.set(outside)
+
+    def step(self, thrown: BaseException | None) -> None:
+        """Take one step, in the candidate's context; whatever comes of it is evidence."""
+        if self.ended is not None:
+            return
+        began = self.begin()
+        try:
+            item = self._item(thrown)
+        except StopIteration as stop:
+            self.spent(began)
+            self.end(RETURNED, stop.value)
+        except BaseException as error:
+            self.spent(began)
+            if not contained(error):
+                raise
+            ending = Ending(None, error)
+            ending.put_by()
+            self.end(RAISED, ending=ending)
+        else:
+            self.spent(began)
+            if is_closing(thrown):
+                self.end(CLOSED)
+            else:
+                self.give(item)
+            if self._limit_ns is not None and self._ns > self._limit_ns:
+                self.close()
+
+    def _item(self, thrown: BaseException | None) -> Any:
+        """Ask for the next item, or close the stream where the caller does."""
+        assert self._call.context is not None
+        run = self._call.context.run
+        if self._stream is None:
+            self._stream = run(_opened, self._call)
+        if thrown is None:
+            return run(self._stream.send, self._sent)
+        if is_closing(thrown):
+            return run(self._stream.close)
+        return run(self._stream.throw, tracebacks.twin(thrown))
+
+    def close(self) -> None:
+        """Close a stream that is not at its end; what comes of that is nobody's business."""
+        if self.ended is not None:
+            return
+        self.end(CLOSED)
+        stream, context = self._stream, self._call.context
+        if stream is None or context is None:
+            return
+        for _ in range(_CLOSINGS):
+            try:
+                context.run(stream.close)
+                return
+            except BaseException as error:
+                if not contained(error):
+                    raise
+
+    # Comparing -----------------------------------------------------------------------------------
+
+    def compare(self, control: Side) -> None:
+        """Compare what the last step of this gave with what the control's gave."""
+        if self._verdict is not None and self._verdict.outcome is not Outcome.IGNORED:
+            return
+        values = control.item, self.item
+        if control.ended is None and self.ended is None:
+            if self._by_eq and _is_same(*values):
+                return
+            place = f"$[{control.items - 1}]"
+        elif control.ended == self.ended == CLOSED:
+            return
+        elif control.ended == self.ended == RETURNED:
+            place, values = "$.returned", (control.returned, self.returned)
+        else:
+            place = f"$[{control.items - (control.ended is None)}]"
+        self._judge(control, values, place)
+
+    def _judge(self, control: Side, values: tuple[Any, Any], place: str) -> None:
+        """Have one step judged like a run of its own."""
+        outside = scope.get()
+        try:
+            scope.set(HOOK)  # inside, since a signal's handler may raise right after it
+            a, b = control.seen(values[0]), self.seen(values[1])
+            verdict = judge(self._recipe, a, b, place)
+            outcome = verdict.outcome
+            if outcome is Outcome.MATCHED or (outcome is Outcome.IGNORED and self._verdict):
+                return
+            self._verdict = verdict
+        except BaseException as error:  # of our own: the stack or the memory is at its end
+            if not contained(error):
+                raise
+            self._recipe.account.fail("internal")
+        finally:
+            scope.set(outside)
+
+    def judged(self, candidate: Observation) -> Comparison:
+        """Give the verdict on the whole stream."""
+        late = judge_late(self._recipe, candidate)
+        if late is not None:
+            return late
+        if self._verdict is None:
+            return Comparison(candidate, Outcome.MATCHED)
+        return attrs.evolve(self._verdict, candidate=candidate)
+
+
+def _is_same(a: Any, b: Any) -> bool:
+    """Ask `==`; where that fails it is asked again by `judge`, which accounts for it."""
+    try:
+        return a is b or (a == b) is True
+    except BaseException as error:
+        if not contained(error):
+            raise
+        return False
+
+
+def _opened(call: Call) -> Generator[Any, Any, Any]:
+    """Call a candidate; what is no generator, but can be iterated, is made one."""
+    try:
+        made = call.function(*call.args, **call.kwargs)
+    except StopIteration as error:
+        raise RuntimeError("the candidate raised StopIteration when it was called") from error
+    return made if type(made) is GeneratorType else _iterated(made)
+
+
+def _iterated(iterable: Any) -> Generator[Any, Any, Any]:
+    """Iterate over a candidate's value as a generator would that delegates to it."""
+    return (yield from iterable)

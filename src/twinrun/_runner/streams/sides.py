@@ -1,0 +1,107 @@
+"""How far one behaviour's stream has come."""
+
+from __future__ import annotations
+
+from time import perf_counter_ns, thread_time_ns
+from typing import Any, Final, Literal
+
+from twinrun import tracebacks
+from twinrun._runner.endings import Ending
+from twinrun._runner.recipe import Recipe
+from twinrun.observation import NOTHING, Observation, Stream
+
+__all__ = ["CLOSED", "RAISED", "RETURNED", "Ended", "Side", "is_closing"]
+
+Ended = Literal["returned", "raised", "closed"]
+
+RETURNED: Final = "returned"
+RAISED: Final = "raised"
+CLOSED: Final = "closed"
+
+
+def is_closing(thrown: BaseException | None) -> bool:
+    """Say whether what the caller throws in ends the stream, as `close` does."""
+    return thrown is not None and issubclass(type(thrown), GeneratorExit)
+
+
+class Side:
+    """One behaviour's stream: what its last step gave, and what all of them came to.
+
+    `item` is `NOTHING` where the last step ended the stream, and once it was taken.
+    """
+
+    __slots__ = (
+        "_cpu_ns",
+        "_ns",
+        "_recipe",
+        "ended",
+        "ending",
+        "item",
+        "items",
+        "name",
+        "returned",
+    )
+
+    def __init__(self, recipe: Recipe, name: str) -> None:
+        self._recipe = recipe
+        self.name = name
+        self.item: Any = NOTHING
+        self.items = 0
+        self.ended: Ended | None = None
+        self.ending: Ending | None = None
+        """How it ended, where it raised."""
+        self.returned: Any = NOTHING
+        self._ns = 0
+        self._cpu_ns = 0
+
+    def begin(self) -> tuple[int, int]:
+        """Read the clocks before a step."""
+        return (thread_time_ns() if self._recipe.cpu_time else 0), perf_counter_ns()
+
+    def spent(self, began: tuple[int, int]) -> None:
+        """Read the clocks after a step; what passes between two steps is the caller's."""
+        cpu, start = began
+        self._ns += perf_counter_ns() - start
+        if self._recipe.cpu_time:
+            self._cpu_ns += thread_time_ns() - cpu
+
+    def give(self, item: Any) -> None:
+        """Take note of an item."""
+        self.item = item
+        self.items += 1
+
+    def end(self, ended: Ended, returned: Any = NOTHING, ending: Ending | None = None) -> None:
+        """Take note of how the stream ended."""
+        self.item = NOTHING
+        self.ended = ended
+        self.returned = returned
+        self.ending = ending
+
+    def fail(self, ending: Ending, thrown: BaseException | None) -> None:
+        """Take note of an exception; letting through the one that closes it is no failure."""
+        if is_closing(thrown) and issubclass(type(ending.error), GeneratorExit):
+            self.end(CLOSED)
+        else:
+            self.end(RAISED, ending=ending)
+
+    def take(self) -> Any:
+        """Give the item away: what the caller is done with, nobody keeps."""
+        item, self.item = self.item, NOTHING
+        return item
+
+    def seen(self, value: Any) -> Observation:
+        """Make an Observation of the stream so far, with this as its value."""
+        error = None if self.ending is None else self.ending.error
+        return Observation(
+            name=self.name,
+            value=value,
+            exception=error,
+            duration_ns=self._ns,
+            cpu_time=self._cpu_ns / 1e9 if self._recipe.cpu_time else None,
+            raised_at=None if error is None else tracebacks.place(error),
+        )
+
+    def observed(self) -> Observation:
+        """Make the Observation of the whole stream."""
+        ended = self.ended or CLOSED
+        return self.seen(Stream(items=self.items, ended=ended, returned=self.returned))
