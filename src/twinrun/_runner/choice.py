@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from twinrun import settings
 from twinrun._kinds import Kind
@@ -18,9 +18,13 @@ from twinrun.settings import is_evidence_only
 
 __all__ = ["runner"]
 
+_STREAMED: Final = frozenset({Kind.GENERATOR})
+
 
 def runner(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
     """Choose, once, the function that runs these behaviours."""
+    if lineup.kind in _STREAMED:
+        return _streamed(recipe, lineup)
     if lineup.kind is not Kind.PLAIN or recipe.mode != "inline":
         raise ConfigurationError(
             f"the control of {recipe.name!r} is a {lineup.kind.value} in mode {recipe.mode!r}; "
@@ -30,6 +34,16 @@ def runner(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
     if reason is not None:
         return _alone(recipe, lineup, reason)
     return quick(recipe, lineup) if _is_simple(recipe, lineup) else _thorough(recipe, lineup)
+
+
+def _streamed(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
+    """Choose the function for generators; what it needs is loaded where there are any."""
+    from twinrun._runner.streams import functions
+
+    reason = _never(recipe, lineup)
+    if reason is not None:
+        return functions.as_kind(_alone(recipe, lineup, reason), lineup.kind)
+    return functions.runner(recipe, lineup)
 
 
 def _never(recipe: Recipe, lineup: Lineup) -> str | None:

@@ -47,6 +47,7 @@ class Run:
     began_ns: int
     observe: bool = False
     claim: Callable[[], bool] | None = None
+    judged: Callable[[Recipe, Observation, Observation], Comparison] = judge
     cpu_ns: int = 0
 
 
@@ -80,7 +81,7 @@ def conclude(run: Run) -> Result | None:
     outside = scope.get()
     try:
         scope.set(HOOK)  # inside, since a signal's handler may raise right after it
-        comparisons = tuple(judge(recipe, run.control, each) for each in run.candidates)
+        comparisons = tuple(run.judged(recipe, run.control, each) for each in run.candidates)
         if run.claim is not None and not run.claim():
             return None
         _count(run, comparisons)
