@@ -191,12 +191,24 @@ class BreakerMachine(RuleBasedStateMachine):
             assert self.circuit.holds(number)
             self.open.append(number)
 
+    @precondition(lambda self: self.circuit is not None)
+    @rule(failed=st.booleans(), cpu=CPU)
+    def ask_and_report(self, failed: bool, cpu: float) -> None:
+        """A run that is let in is over at once."""
+        before = len(self.open)
+        self.ask()
+        if len(self.open) > before:
+            self.end(self.open.pop(), failed, cpu)
+
     @precondition(lambda self: self.open)
     @rule(failed=st.booleans(), cpu=CPU, pick=st.randoms(use_true_random=False))
     def report(self, failed: bool, cpu: float, pick: Any) -> None:
         """A run that was admitted in this phase ends."""
+        self.end(self.open.pop(pick.randrange(len(self.open))), failed, cpu)
+
+    def end(self, number: int, failed: bool, cpu: float) -> None:
+        """Let a run end, and compare what comes of it."""
         assert self.circuit is not None
-        number = self.open.pop(pick.randrange(len(self.open)))
         was_paused = self.model.paused_at is not None
         expected = self.model.report(failed, cpu)
         change = self.circuit.note(number, failed, round(cpu * SECOND))
@@ -239,6 +251,7 @@ class BreakerMachine(RuleBasedStateMachine):
         self.circuit.drop(number)
         if self.model.paused_at is not None:
             self.model.trying, self.model.until = None, self.clock.now
+            self.stale.append(number)
 
     @precondition(lambda self: self.stale)
     @rule(pick=st.randoms(use_true_random=False))
@@ -255,7 +268,7 @@ class BreakerMachine(RuleBasedStateMachine):
 
 
 TestBreaker = BreakerMachine.TestCase
-TestBreaker.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestBreaker.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 
 
 # --- facts ---
@@ -319,10 +332,12 @@ def test_growth_is_forgotten_after_the_time_of_the_last_pause(
 ) -> None:
     """After pauses of 1 and 2 seconds, what goes on for 2 has earned a fresh start."""
     clock = Clock()
-    circuit = paused(clock, cooldown=1.0)
+    circuit = paused(clock, cooldown=1.0, cpu_share=0.5)
     trial(circuit, clock)
-    trial(circuit, clock, failed=False)
-    clock.now += seconds_on
+    trial(circuit, clock, failed=False, cpu_ns=1)
+    for _ in range(2):
+        clock.now += seconds_on / 2
+        circuit.note(circuit.admit(), False, 1)
     fail(circuit, 1)
     assert trial(circuit, clock) == next_pause
 
@@ -415,6 +430,17 @@ def test_a_short_peak_is_no_reason_to_pause() -> None:
 def runs_in_a_burst(circuit: Circuit, runs: int) -> bool:
     """Run 16 ms each without a pause between them; say whether all were let in."""
     return all(circuit.note(circuit.admit(), False, 16 * MILLISECOND) is None for _ in range(runs))
+
+
+def test_the_run_that_was_tried_is_charged_too() -> None:
+    """To the last nanosecond: what may be run ahead is no reason to pause, what is above it is."""
+    for above, pauses in ((0, False), (1, True)):
+        clock = Clock()
+        circuit = paused(clock, failures=1, cpu_share=1 / 16, cooldown=1.0)
+        clock.now += 1000
+        ahead = round(BUDGET_SECONDS * SECOND / 16) + above
+        assert circuit.note(circuit.admit(), False, ahead) is not None  # it resumes
+        assert (circuit.note(circuit.admit(), False, 0) is not None) is pauses
 
 
 def test_one_long_run_alone_is_no_reason_to_pause() -> None:
