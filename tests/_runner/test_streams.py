@@ -1,0 +1,254 @@
+"""The law of streams: a decorated generator function does exactly what the undecorated one does."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import attrs
+from hypothesis import given
+from hypothesis import strategies as st
+
+import twinrun
+from twinrun import experiment
+
+OURS = os.path.dirname(twinrun.__file__)
+
+get_context = BaseException.__dict__["__context__"].__get__
+get_cause = BaseException.__dict__["__cause__"].__get__
+get_suppress = BaseException.__dict__["__suppress_context__"].__get__
+get_traceback = BaseException.__dict__["__traceback__"].__get__
+
+ERRORS: tuple[Callable[[], BaseException], ...] = (
+    lambda: ValueError("wrong"),
+    lambda: StopIteration("thrown"),
+    lambda: KeyError(1),
+    lambda: GeneratorExit("thrown"),
+    lambda: SystemExit(2),
+    lambda: RuntimeError("generator raised StopIteration"),
+)
+MODES = ("inline",)
+
+
+@attrs.frozen
+class Act:
+    """One `yield` of a generator, and what it does with an exception that is thrown in there."""
+
+    item: int
+    reaction: str
+    error: Callable[[], BaseException]
+
+
+@attrs.frozen
+class Conduct:
+    """What a generator does: its yields, and how it ends."""
+
+    acts: tuple[Act, ...]
+    ending: str
+    error: Callable[[], BaseException]
+
+
+@attrs.define
+class World:
+    """All that can be told afterwards."""
+
+    told: list[Any] = attrs.field(factory=list)
+    names: dict[int, str] = attrs.field(factory=dict)
+    kept: list[Any] = attrs.field(factory=list)
+    frameless: set[int] = attrs.field(factory=set)
+
+    def name(self, what: Any, name: str) -> Any:
+        """Remember an object by a name that is the same in every world."""
+        self.names[id(what)] = name
+        self.kept.append(what)
+        return what
+
+    def seen(self, what: Any) -> Any:
+        """Say which object this is."""
+        return self.names.get(id(what), type(what).__name__) if what is not None else None
+
+    def tell(self, *what: Any) -> None:
+        """Note that something happened."""
+        self.told.append(what)
+
+    def facts(self, error: BaseException | None, depth: int = 3) -> Any:
+        """Tell what an exception carries, but for the engine's frames."""
+        if error is None or not depth:
+            return self.seen(error)
+        return (
+            self.seen(error),
+            type(error).__name__,
+            error.args,
+            self.facts(get_context(error), depth - 1),
+            self.facts(get_cause(error), depth - 1),
+            get_suppress(error),
+            () if id(error) in self.frameless else tuple(frames(error)),
+        )
+
+    def perform(self, conduct: Conduct, who: str) -> Generator[Any, Any, Any]:
+        """Be a generator that acts so."""
+        for number, act in enumerate(conduct.acts):
+            try:
+                got = yield self.name([act.item], f"{who}'s item {number}")
+            except BaseException as error:
+                self.tell(who, "caught", self.facts(error))
+                if act.reaction == "raise":
+                    raise
+                if act.reaction == "chain":
+                    raise self.name(act.error(), f"{who}'s error {number}") from error
+                if act.reaction == "replace":
+                    raise self.name(act.error(), f"{who}'s error {number}")  # noqa: B904
+                if act.reaction == "return":
+                    return self.name(["early"], f"{who}'s early value")
+                if act.reaction == "yield":
+                    self.tell(who, "got", self.seen((yield [f"from within {number}"])))
+            else:
+                self.tell(who, "got", self.seen(got), self.facts(sys.exception()))
+        if conduct.ending == "raise":
+            raise self.name(conduct.error(), f"{who}'s last error")
+        return self.name([conduct.ending], f"{who}'s value")
+
+
+def frames(error: BaseException) -> Iterator[str]:
+    """Name the functions in a traceback, but for the engine's."""
+    step = get_traceback(error)
+    while step is not None:
+        if not step.tb_frame.f_code.co_filename.startswith(OURS):
+            yield step.tb_frame.f_code.co_name
+        step = step.tb_next
+
+
+def conducts() -> st.SearchStrategy[Conduct]:
+    """Whatever a generator may do."""
+    reactions = st.sampled_from(["raise", "chain", "replace", "return", "yield", "swallow"])
+    errors = st.sampled_from(ERRORS)
+    acts = st.lists(st.builds(Act, st.integers(0, 1), reactions, errors), max_size=4).map(tuple)
+    return st.builds(Conduct, acts, st.sampled_from(["raise", "return"]), errors)
+
+
+def moves() -> st.SearchStrategy[Any]:
+    """Whatever a caller may do with a generator."""
+    thrown = st.tuples(st.just("throw"), st.sampled_from(ERRORS))
+    sent = st.tuples(st.just("send"), st.sampled_from([None, 1, [1], {"a": []}]))
+    return st.one_of(st.just(("next",)), sent, thrown, st.just(("again",)), st.just(("close",)))
+
+
+def play(world: World, generator: Any, script: list[Any]) -> None:
+    """Do what the script says, and tell what comes of it."""
+    gave, thrown = None, world.name(ValueError("the first"), "thrown")
+    for number, (way, *what) in enumerate(script):
+        begun = inspect.getgeneratorstate(generator) != inspect.GEN_CREATED
+        gave = None
+        try:
+            if way == "next":
+                gave = next(generator)
+            elif way == "send":
+                gave = generator.send(what[0] if what[0] is None else world.name(*sent(what[0])))
+            elif way == "throw":
+                thrown = world.name(what[0](), f"thrown {number}")
+                gave = generator.throw(thrown)
+            elif way == "again":
+                gave = generator.throw(thrown)
+            else:
+                gave = generator.close()
+            world.tell(way, "gave", world.seen(gave))
+        except BaseException as error:
+            if not begun:  # the traceback of what is thrown in then leads to a frame of ours
+                world.frameless |= {id(error), id(thrown)}
+            world.tell(way, "raised", world.facts(error))
+            if type(error) is StopIteration:
+                world.tell("returned", world.seen(error.value))
+        world.tell(inspect.getgeneratorstate(generator))
+    del generator, gave  # which the frames of exceptions would keep
+
+
+def sent(value: Any) -> tuple[Any, str]:
+    """Make an object to send, and name it."""
+    return [value], f"sent {value}"
+
+
+def handling(wanted: bool, call: Callable[[], Any]) -> Any:
+    """Call in the middle of handling an exception, which has a context of its own."""
+    if not wanted:
+        return call()
+    try:
+        try:
+            raise OSError("context")
+        except OSError:
+            raise LookupError("handled") from None
+    except LookupError:
+        return call()
+
+
+@contextmanager
+def unraisables(world: World) -> Iterator[None]:
+    """Tell what is raised where nobody can hear it."""
+
+    def hear(event: Any) -> None:
+        world.tell("unraisable", type(event.exc_value).__name__, event.exc_value.args)
+
+    before, sys.unraisablehook = sys.unraisablehook, hear
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
+def story(make: Callable[[World], Any], script: list[Any], in_handler: bool) -> World:
+    """Play a script on a generator, then drop it."""
+    world = World()
+
+    def call() -> None:
+        with unraisables(world):
+            play(world, make(world)(), script)
+
+    handling(in_handler, call)
+    return world
+
+
+@given(
+    control=conducts(),
+    candidate=conducts(),
+    script=st.lists(moves(), max_size=7),
+    in_handler=st.booleans(),
+    mode=st.sampled_from(MODES),
+    order=st.sampled_from(["random", "control-first", "control-last"]),
+)
+def test_a_decorated_generator_does_what_the_undecorated_one_does(
+    control: Conduct,
+    candidate: Conduct,
+    script: list[Any],
+    in_handler: bool,
+    mode: str,
+    order: str,
+) -> None:
+    """Same items, same errors with the same chains and frames, same end, whatever the caller does.
+
+    That holds for what the control sees of the caller, too; and each run is counted once.
+    """
+
+    def undecorated(world: World) -> Any:
+        return partial(world.perform, control, "control")
+
+    def decorated(world: World) -> Any:
+        other = partial(World().perform, candidate, "candidate")
+        given: dict[str, Any] = {"publishers": (), "mode": mode}
+        if mode == "inline":
+            given["order"] = order
+        return experiment("law.streams", candidate=other, **given)(undecorated(world))
+
+    before = counted("law.streams")
+    assert story(decorated, script, in_handler).told == story(undecorated, script, in_handler).told
+    is_begun = bool(script) and (script[0][0] == "next" or script[0] == ("send", None))
+    assert counted("law.streams") - before == is_begun
+
+
+def counted(name: str) -> int:
+    """How many runs of an experiment are counted."""
+    tally = twinrun.tallies().get(name)
+    return 0 if tally is None else tally.experiments + sum(tally.skipped.values())
