@@ -23,6 +23,7 @@ DEAD: Final = "dead"
 """The directory within a spool's that holds what was set aside."""
 
 _SMALLEST_SEGMENT: Final = 4096
+_LARGEST_SEGMENT: Final = 1 << 30  # a frame tells its length in four bytes
 
 
 class Spool:
@@ -109,7 +110,7 @@ class Spool:
         There are at most `limit`, and fewer where they are longer than a segment together.
         """
         self._check_process()
-        return self._shelf.read(limit)
+        return [] if self._intake.closed else self._shelf.read(limit)
 
     def done(self, positions: Iterable[Position]) -> None:
         """Report records as delivered; a segment of which all are is removed."""
@@ -187,6 +188,10 @@ def _check_sizes(max_bytes: int, segment_bytes: int) -> None:
     if segment_bytes < _SMALLEST_SEGMENT:
         raise ConfigurationError(
             f"segment_bytes is at least {_SMALLEST_SEGMENT}, not {segment_bytes}"
+        )
+    if segment_bytes > _LARGEST_SEGMENT:
+        raise ConfigurationError(
+            f"segment_bytes is at most {_LARGEST_SEGMENT}, not {segment_bytes}"
         )
     if max_bytes < 2 * segment_bytes:
         raise ConfigurationError(

@@ -116,7 +116,8 @@ class Intake:
         """Begin a segment; raises OSError."""
         self._shelf.make_room()
         with self._home.entered() as (directory, owner):
-            name = Name(owner, next(self._numbers), os.urandom(8).hex())
+            number = self._shelf.adopted_numbers + next(self._numbers)
+            name = Name(owner, number, os.urandom(8).hex())
             segment = Segment(name, born=time.time_ns(), own=True, live=True)
             writer = Writer.begin(segment, directory)
         self._writers[name.id] = writer

@@ -64,6 +64,7 @@ class Shelf:
         self._busy = False
         self._gone: Counter[str] = Counter()  # what became of records, but for those in `segments`
         self.segments: dict[str, Segment] = {}
+        self.adopted_numbers = 0  # those below were given by others: file times are too coarse
 
     def counts(self, refused: int) -> Counts:
         """Add up what became of the records; exact while nobody is at them."""
@@ -131,6 +132,8 @@ class Shelf:
                 with folder.opened(self._home.path) as directory:
                     for segment in adopted(self._home, directory):
                         self.segments[segment.name.id] = segment
+                        following = segment.name.number + 1
+                        self.adopted_numbers = max(self.adopted_numbers, following)
                         self._count(adopted=segment.count)
                         taken += 1
         return taken
