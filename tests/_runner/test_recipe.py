@@ -184,3 +184,19 @@ def test_off_the_callers_path_a_mild_breaker_is_the_default(
     assert recipe_of("recipe.breaker", {"mode": mode, "breaker": None}).breaker is None
     own = Breaker(failures=3)
     assert recipe_of("recipe.breaker", {"mode": mode, "breaker": own}).breaker is own
+
+
+def test_experiments_of_one_name_and_breaker_share_its_state() -> None:
+    """Without a breaker there is none."""
+    one = recipe_of("recipe.shared", {"breaker": Breaker(failures=3)})
+    assert one.circuit is not None
+    assert recipe_of("recipe.shared", {"breaker": Breaker(failures=3)}).circuit is one.circuit
+    assert recipe_of("recipe.shared", {}).circuit is None
+
+
+def test_a_budget_inline_measures_cpu_time() -> None:
+    """Off the caller's path it is measured anyway, and shown only where that is asked for."""
+    inline: dict[str, Any] = {"breaker": Breaker()}
+    assert recipe_of("recipe.budget", inline).cpu_time
+    assert not recipe_of("recipe.budget", {"breaker": Breaker(cpu_share=None)}).cpu_time
+    assert not recipe_of("recipe.budget", {**inline, "mode": "background"}).cpu_time

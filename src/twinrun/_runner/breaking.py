@@ -18,7 +18,7 @@ from twinrun._accounts import dice
 from twinrun._forks import after_fork_in_child
 from twinrun.samplers import Breaker
 
-__all__ = ["BUDGET_SECONDS", "REFUSED", "Change", "Circuit", "circuit_of"]
+__all__ = ["BUDGET_SECONDS", "REFUSED", "Change", "Circuit", "Permit", "circuit_of"]
 
 BUDGET_SECONDS: Final = 10.0
 """Candidates may run ahead of their share of CPU by what it comes to in so many seconds."""
@@ -229,6 +229,26 @@ class Circuit:
             until=now + state.cooldown,
             pause=state,
         )
+
+
+@attrs.frozen(eq=False)
+class Permit:
+    """That a run was admitted, to be handed on with it: it ends with one `note` or `drop`."""
+
+    circuit: Circuit
+    number: int
+
+    def holds(self) -> bool:
+        """Say whether the run may still begin."""
+        return self.circuit.holds(self.number)
+
+    def note(self, failed: bool, cpu_ns: int) -> Change | None:
+        """Report how the run ended; give what changed by it, for whoever says so."""
+        return self.circuit.note(self.number, failed, cpu_ns)
+
+    def drop(self) -> None:
+        """Report that the run never began."""
+        self.circuit.drop(self.number)
 
 
 _circuits: dict[tuple[str, Breaker], Circuit] = {}

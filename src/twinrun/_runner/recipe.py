@@ -9,6 +9,7 @@ import attrs
 
 from twinrun._accounts import Account, account_of
 from twinrun._kinds import is_unwaited
+from twinrun._runner.breaking import Circuit, circuit_of
 from twinrun.comparators import equal, same_error
 from twinrun.errors import ConfigurationError, MismatchError
 from twinrun.samplers import Breaker
@@ -83,6 +84,8 @@ class Recipe:
     baseline: float = 0.0
     cpu_time: bool = False
     breaker: Breaker | None = None
+    circuit: Circuit | None = None
+    """The state of its breaker in this process, which it shares with others of its name."""
     publishers: tuple[PublisherLike, ...] | None = None
     raise_on_mismatch: bool | None = None
     mismatch_error: type[MismatchError] = MismatchError
@@ -113,8 +116,12 @@ def recipe_of(name: Any, options: Mapping[str, Any]) -> Recipe:
                 "leave it out"
             )
         checked.setdefault("breaker", Breaker())
+    elif checked.get("breaker") is not None and checked["breaker"].cpu_share is not None:
+        checked["cpu_time"] = True  # which the budget is charged with
     text = str.__str__(name)  # past what a subclass says of itself
-    return Recipe(name=text, account=account_of(text), **checked)
+    breaker = checked.get("breaker")
+    circuit = None if breaker is None else circuit_of(text, breaker)
+    return Recipe(name=text, account=account_of(text), circuit=circuit, **checked)
 
 
 def _wrong(option: str, accepted: str, value: Any) -> ConfigurationError:
