@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import enum
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Self
 
 import attrs
 
 from twinrun._pickling import pack
 from twinrun.observation import NOTHING
 
-__all__ = ["Difference", "DifferenceKind"]
+__all__ = ["Difference", "DifferenceKind", "Differences"]
 
 
 class DifferenceKind(enum.StrEnum):
@@ -43,3 +44,18 @@ class Difference:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Difference, (self.path, self.kind, pack(self.control), pack(self.candidate))
+
+
+class Differences(tuple[Difference, ...]):
+    """What was found to differ, in order, and in `cut` what kept more from being found.
+
+    `cut` is None where the list is complete, and else a short text: "more than 100 differences".
+    """
+
+    cut: str | None
+
+    def __new__(cls, found: Iterable[Difference] = (), cut: str | None = None) -> Self:
+        """Make it of any number of differences."""
+        made = super().__new__(cls, found)
+        made.cut = cut
+        return made

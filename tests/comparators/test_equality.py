@@ -51,7 +51,7 @@ def test_equal_values_cost_one_comparison_and_identical_ones_none() -> None:
     value = Counting()
     assert equal([value], [Counting()])
     assert value.asked == 1
-    assert equal.differences([value], [Counting()]) == []
+    assert equal.differences([value], [Counting()]) == ()
     assert value.asked == 2
     assert equal(value, value)
     assert value.asked == 2

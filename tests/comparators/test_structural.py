@@ -24,15 +24,16 @@ import pytest
 from hypothesis import given
 
 from strategies import documents, pairs, plain
-from twinrun.comparators import structural
-from twinrun.comparators.structural import BudgetExceededError, differences
+from twinrun.comparators._rules import Rules
+from twinrun.comparators.structural import Budget, BudgetExceededError, differences
 from twinrun.difference import Difference, DifferenceKind
 from twinrun.observation import NOTHING
 
 NAN = float("nan")
+PATIENT = Rules(budget=Budget(seconds=600))
 
 
-def found(control: Any, candidate: Any, **options: int) -> list[str]:
+def found(control: Any, candidate: Any, **options: Any) -> list[str]:
     """The differences as `kind path`."""
     return [f"{d.kind} {d.path}" for d in differences(control, candidate, **options)]
 
@@ -44,13 +45,13 @@ def found(control: Any, candidate: Any, **options: int) -> list[str]:
 def test_nothing_differs_exactly_where_plain_values_are_equal(pair: tuple[Any, Any]) -> None:
     """Python's own `==` is the oracle on data without NaN."""
     control, candidate = pair
-    assert (differences(control, candidate) == []) == (control == candidate)
+    assert (differences(control, candidate) == ()) == (control == candidate)
 
 
 @given(plain(allow_nan=True))
 def test_a_value_equals_its_rebuilt_self(value: Any) -> None:
     """NaN or not, what has the same content at every place does not differ."""
-    assert differences(value, rebuilt(value)) == []
+    assert differences(value, rebuilt(value)) == ()
 
 
 def rebuilt(value: Any) -> Any:
@@ -243,7 +244,9 @@ NEVER_EQUAL = {
         (1, "1", ["type $"]),
         (1, None, ["type $"]),
         (1, decimal.Decimal(2), ["changed $"]),
-        (True, 0.5, ["changed $"]),
+        (True, 0.5, ["type $"]),
+        (True, 1, ["type $"]),
+        ([False], [0, 1], ["type $[0]", "added $[1]"]),
         ("a", "b", ["changed $"]),
         (b"a", "a", ["type $"]),
         ([1], (1,), ["type $"]),
@@ -297,7 +300,6 @@ def test_what_differs_is_named_by_kind_and_place(
 @pytest.mark.parametrize(
     ("control", "candidate"),
     [
-        (True, 1),
         (1, 1.0),
         (1, decimal.Decimal("1.00")),
         ("a", type("Text", (str,), {})("a")),
@@ -329,18 +331,19 @@ def test_what_differs_is_named_by_kind_and_place(
 )
 def test_what_counts_as_equal(control: Any, candidate: Any) -> None:
     """Values are told apart by `==` and by content, not by their class; NaN equals NaN."""
-    assert differences(control, candidate) == []
-    assert differences([control], [candidate]) == []
+    assert differences(control, candidate) == ()
+    assert differences([control], [candidate]) == ()
 
 
 def test_a_difference_carries_the_raw_values() -> None:
     """Both sides are the objects themselves, NOTHING where there is none."""
     old, new = object(), object()
-    assert differences({"a": old}, {"a": new}) == [
-        Difference("$.a", DifferenceKind.CHANGED, old, new)
-    ]
-    assert differences([old], []) == [Difference("$[0]", DifferenceKind.REMOVED, old, NOTHING)]
-    assert differences(set(), {new}) == [Difference("$", DifferenceKind.ADDED, NOTHING, new)]
+    changed = Difference("$.a", DifferenceKind.CHANGED, old, new)
+    removed = Difference("$[0]", DifferenceKind.REMOVED, old, NOTHING)
+    added = Difference("$", DifferenceKind.ADDED, NOTHING, new)
+    assert differences({"a": old}, {"a": new}) == (changed,)
+    assert differences([old], []) == (removed,)
+    assert differences(set(), {new}) == (added,)
 
 
 def test_an_object_that_equals_nothing_is_not_taken_for_nan() -> None:
@@ -437,16 +440,19 @@ FRAME = {"a": [1.0, NAN], "b": ["x", "y"]}
 )
 def test_arrays_and_frames_of_the_same_content_are_equal(make: Callable[[], Any]) -> None:
     """Alone or inside something, with NaN and with none."""
-    assert differences(make(), make()) == []
-    assert differences({"a": [make()]}, {"a": [make()]}) == []
-    assert differences(Money(make()), Money(make())) == []
+    assert differences(make(), make()) == ()
+    assert differences({"a": [make()]}, {"a": [make()]}) == ()
+    assert differences(Money(make()), Money(make())) == ()
 
 
 @pytest.mark.parametrize(
     ("control", "candidate", "expected"),
     [
-        (numpy.array([1, 2]), numpy.array([1, 3]), ["changed $"]),
-        (numpy.array([NAN]), numpy.array([1.0]), ["changed $"]),
+        (numpy.array([1, 2]), numpy.array([1, 3]), ["changed $[1]"]),
+        (numpy.array([NAN]), numpy.array([1.0]), ["changed $[0]"]),
+        (numpy.array([[1, 2]]), numpy.array([[3, 2]]), ["changed $[0][0]"]),
+        (numpy.array([True]), numpy.array([1]), ["changed $"]),
+        (numpy.array(5), numpy.array(6), ["changed $"]),
         (numpy.array([1]), numpy.array([[1]]), ["changed $"]),
         (numpy.array([1]), numpy.array([]), ["changed $"]),
         (numpy.array([1]), [1], ["type $"]),
@@ -457,14 +463,17 @@ def test_arrays_and_frames_of_the_same_content_are_equal(make: Callable[[], Any]
         (numpy.datetime64("2024-01-01"), numpy.datetime64("NaT", "s"), ["changed $"]),
         (pandas.DataFrame({"a": [1]}), pandas.DataFrame({"b": [1]}), ["changed $"]),
         (pandas.Series([1]), pandas.Series([1, 2]), ["changed $"]),
-        (pandas.array([1, None]), pandas.array([2, None]), ["changed $"]),
-        (pandas.Categorical(["a"]), pandas.Categorical(["b"]), ["changed $"]),
+        (pandas.array([1, None]), pandas.array([2, None]), ["changed $[0]"]),
+        (pandas.Categorical(["a"]), pandas.Categorical(["b"]), ["changed $[0]"]),
         (pandas.Series([1]), pandas.DataFrame([1]), ["type $"]),
         (pandas.Series([1]), numpy.array([1]), ["type $"]),
         (pandas.NA, 1, ["type $"]),
         (pandas.NA, NAN, ["type $"]),
-        (polars.DataFrame({"a": [1]}), polars.DataFrame({"a": [2]}), ["changed $"]),
-        (polars.Series([1]), polars.Series([None]), ["changed $"]),
+        (polars.DataFrame({"a": [1]}), polars.DataFrame({"a": [2]}), ["changed $.a[0]"]),
+        (pandas.DataFrame({"a": [1, 2]}), pandas.DataFrame({"a": [1, 3]}), ["changed $.a[1]"]),
+        (pandas.Series([1]), pandas.Series([1.0]), ["changed $"]),
+        (pandas.Series([1], [0]), pandas.Series([1], [1]), ["changed $.index[0]"]),
+        (polars.Series([1]), polars.Series([None]), ["type $[0]"]),
         (polars.Series([1]), [1], ["type $"]),
     ],
     ids=lambda value: type(value).__name__,
@@ -615,7 +624,7 @@ def nested(depth: int, wrap: Callable[[Any], Any], leaf: Any) -> Any:
 def test_a_nesting_of_100000_levels_is_walked(wrap: Callable[[Any], Any]) -> None:
     """There is no recursion anywhere."""
     one, two = (nested(100_000, wrap, leaf) for leaf in (1, 2))
-    (difference,) = differences(one, two)
+    (difference,) = differences(one, two, rules=PATIENT)
     assert (difference.control, difference.candidate) == (1, 2)
 
 
@@ -651,7 +660,7 @@ def test_a_shared_part_is_told_at_each_of_its_places() -> None:
 def test_shared_parts_cost_no_more_than_once() -> None:
     """2 ** 60 ways lead to the leaf, which is found equal once."""
     one, two, other = (nested(60, lambda v: [v, v], [leaf]) for leaf in (NAN, float("nan"), 1))
-    assert differences(one, two) == []
+    assert differences(one, two) == ()
     assert len(differences(one, other)) == 100
 
 
@@ -678,20 +687,22 @@ def test_values_made_on_the_fly_are_never_mixed_up() -> None:
     assert found(same, other) == ["changed $[49].value[0]"]
 
 
-def test_a_comparison_gives_up_after_its_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_comparison_gives_up_after_its_budget() -> None:
     """What is too large to be told apart is said to be so, unless it was told apart before."""
-    monkeypatch.setattr(structural, "NODE_BUDGET", 1000)
+    few = Rules(budget=Budget(nodes=1000))
     one, two = [NAN] * 1001, [float("nan")] * 1001
-    assert differences(one[:999], two[:999]) == []
-    with pytest.raises(BudgetExceededError, match="1000"):
-        differences(one, two)
+    assert differences(one[:999], two[:999], rules=few) == ()
+    with pytest.raises(BudgetExceededError, match="more than 1000 parts"):
+        differences(one, two, rules=few)
     two[1] = 1.0
-    assert found(one, two) == ["changed $[1]"]
+    (known,) = told = differences(one, two, rules=few)
+    assert known.path == "$[1]"
+    assert told.cut == "more than 1000 parts"
 
 
-def test_a_structure_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_structure_without_end_is_given_up() -> None:
     """One that grows as it is looked at ends with the budget."""
-    monkeypatch.setattr(structural, "NODE_BUDGET", 1000)
+    few = Rules(budget=Budget(nodes=1000))
 
     class Endless(Record):
         @property
@@ -699,7 +710,7 @@ def test_a_structure_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
             return Endless.__new__(Endless)
 
     with pytest.raises(BudgetExceededError):
-        differences(Endless.__new__(Endless), Endless.__new__(Endless))
+        differences(Endless.__new__(Endless), Endless.__new__(Endless), rules=few)
 
 
 def test_a_container_that_changes_while_it_is_walked_is_an_error_at_most() -> None:
@@ -762,4 +773,4 @@ def test_an_error_that_was_met_keeps_nothing_alive(candidate: list[int]) -> None
 def test_minus_zero_equals_zero() -> None:
     """As by `==`."""
     assert math.copysign(1, -0.0) == -1
-    assert differences([0.0], [-0.0]) == []
+    assert differences([0.0], [-0.0]) == ()

@@ -1,0 +1,101 @@
+"""What a structural comparison is told to do otherwise than by default."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+import attrs
+
+from twinrun.errors import ConfigurationError
+from twinrun.patterns import Pattern
+
+__all__ = ["USUAL", "Budget", "Rules"]
+
+Accept: TypeAlias = Callable[[Any, Any], bool]
+Comparator: TypeAlias = Callable[[Any, Any], Any]
+
+
+def _positive(instance: Any, attribute: Any, value: Any) -> None:
+    """Refuse what is no number above zero."""
+    numbers: tuple[type, ...] = (int, float) if attribute.name == "seconds" else (int,)
+    if type(value) not in numbers or not value > 0:
+        kind = "a number" if attribute.name == "seconds" else "a whole number"
+        raise ConfigurationError(f"{attribute.name}={value!r}: {kind} above 0 is accepted")
+
+
+@attrs.frozen(kw_only=True)
+class Budget:
+    """How much one comparison may look at before it gives up; each is above 0.
+
+    `nodes` counts pairs of values, `depth` the containers around a value, `differences` those that
+    are listed, `seconds` is time by the clock. What is left out for one of them is told by `cut` of
+    the `Differences`; where nothing differed before, `BudgetExceededError` is raised.
+    """
+
+    nodes: int = attrs.field(default=1_000_000, validator=_positive)
+    depth: int = attrs.field(default=1_000_000, validator=_positive)
+    differences: int = attrs.field(default=100, validator=_positive)
+    seconds: float = attrs.field(default=10.0, validator=_positive)
+
+
+@attrs.frozen(kw_only=True)
+class Rules:
+    """How a comparison departs from the usual one; each rule is added to those before.
+
+    `accepts` are asked about two leaves that differ. `kept` and `ignored` say by path what counts,
+    `fields` what compares the values at a path, `unordered` where the order of a sequence doesn't
+    count, and what its items are matched by. `projections` make of both values what is compared.
+    """
+
+    budget: Budget = Budget()
+    loose: bool = False
+    exact: bool = False
+    any_class: bool = False
+    accepts: tuple[Accept, ...] = ()
+    kept: tuple[tuple[Pattern, ...], ...] = ()
+    ignored: tuple[Pattern, ...] = ()
+    fields: tuple[tuple[Pattern, Comparator], ...] = ()
+    unordered: tuple[tuple[Pattern, Callable[[Any], Any] | None], ...] = ()
+    projections: tuple[Callable[[Any, Any], tuple[Any, Any]], ...] = ()
+    # What follows is decided once, of the above.
+    by_path: bool = attrs.field(init=False)
+    trusts_eq: bool = attrs.field(init=False)
+    """Whether what one `==` calls True is equal by these rules, too."""
+    widens: bool = attrs.field(init=False)
+
+    @by_path.default
+    def _by_path(self) -> bool:
+        return bool(self.kept or self.ignored or self.fields)
+
+    @trusts_eq.default
+    def _trusts_eq(self) -> bool:
+        return not (self.exact or self.fields)
+
+    @widens.default
+    def _widens(self) -> bool:
+        return bool(self.accepts or self.by_path or self.unordered or self.any_class)
+
+    def counts(self, path: str) -> bool:
+        """Whether what differs at this path, or inside it, may count."""
+        return not any(pattern.covers(path) for pattern in self.ignored) and all(
+            any(pattern.covers(path) or pattern.reaches(path) for pattern in patterns)
+            for patterns in self.kept
+        )
+
+    def comparator(self, path: str) -> Comparator | None:
+        """Give what compares the values at this path, if anything else does; the last one wins."""
+        for pattern, comparator in reversed(self.fields):
+            if pattern.matches(path):
+                return comparator
+        return None
+
+    def order(self, path: str) -> tuple[Callable[[Any], Any] | None] | None:
+        """Give what the items at this path are matched by, or None where their order counts."""
+        for pattern, key in reversed(self.unordered):
+            if pattern.matches(path):
+                return (key,)
+        return None
+
+
+USUAL: Final = Rules()
