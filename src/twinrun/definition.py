@@ -148,11 +148,64 @@ class Experiment:
             return control_alone(self._recipe, lineup)
         return execute(plan, observe=True).result_or_control()
 
+    async def arun(
+        self,
+        *,
+        control: Behaviour | str | None = None,
+        candidate: Behaviour | str | None = None,
+        candidates: Mapping[str, Behaviour | str] | None = None,
+        context: Context | None = None,
+    ) -> Any:
+        """Run behaviours like `run`; what they give is awaited, where it can be.
+
+        Coroutine functions and plain ones may stand side by side.
+
+        Raises:
+            ConfigurationError: there is no control, or a behaviour is wrong; nothing has run then.
+        """
+        from twinrun._runner import asynchronous
+
+        lineup = self._lined_up(control, candidate, candidates, Kind.COROUTINE)
+        ending = await asynchronous.execute(self._recipe, lineup, (), {}, context)
+        if ending is None:
+            value = lineup.control()
+            return await value if asynchronous.is_awaitable(value) else value
+        if ending.error is None:
+            return ending.value
+        try:
+            raise ending.before_raise()
+        finally:
+            ending.after_raise()
+
+    async def aobserve(
+        self,
+        *,
+        control: Behaviour | str | None = None,
+        candidate: Behaviour | str | None = None,
+        candidates: Mapping[str, Behaviour | str] | None = None,
+        context: Context | None = None,
+    ) -> Result:
+        """Run behaviours like `arun`, publish, and give the whole Result, like `observe`.
+
+        A cancellation of the calling task is no outcome of the control: it is raised.
+
+        Raises:
+            ConfigurationError: there is no control, or a behaviour is wrong; nothing has run then.
+        """
+        from twinrun._runner import asynchronous
+
+        lineup = self._lined_up(control, candidate, candidates, Kind.COROUTINE)
+        ending = await asynchronous.execute(self._recipe, lineup, (), {}, context, observe=True)
+        if ending is None:
+            return await asynchronous.control_alone(self._recipe, lineup)
+        return ending.result_or_control()
+
     def _lined_up(
         self,
         control: Behaviour | str | None,
         candidate: Behaviour | str | None,
         candidates: Mapping[str, Behaviour | str] | None,
+        kind: Kind = Kind.PLAIN,
     ) -> Lineup:
         """Put together the behaviours given here and those given when this was made."""
         name = self.name
@@ -161,8 +214,8 @@ class Experiment:
         given = behaviours_of(name, function, candidate, candidates, self._recipe.baseline)
         for twice in given.keys() & self._named.keys():
             raise ConfigurationError(f"{name!r} has two behaviours with the name {twice!r}")
-        lineup = lineup_of(name, {**self._named, **given}, role)
-        if lineup.kind is not Kind.PLAIN:
+        lineup = lineup_of(name, {**self._named, **given}, role, kind is Kind.COROUTINE)
+        if lineup.kind is not kind:
             raise ConfigurationError(
                 f"{name!r} can't run a {lineup.kind.value} as its control here: `run` and "
                 "`observe` take plain functions, `arun` and `aobserve` coroutine functions; "

@@ -25,6 +25,8 @@ def runner(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
     """Choose, once, the function that runs these behaviours."""
     if lineup.kind in _STREAMED:
         return _streamed(recipe, lineup)
+    if lineup.kind is Kind.COROUTINE:
+        return _awaited(recipe, lineup)
     if lineup.kind is not Kind.PLAIN or recipe.mode != "inline":
         raise ConfigurationError(
             f"the control of {recipe.name!r} is a {lineup.kind.value} in mode {recipe.mode!r}; "
@@ -44,6 +46,16 @@ def _streamed(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
     if reason is not None:
         return functions.as_kind(_alone(recipe, lineup, reason), lineup.kind)
     return functions.runner(recipe, lineup)
+
+
+def _awaited(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
+    """Choose the function for coroutine functions; asyncio is loaded where there are any."""
+    from twinrun._runner import asynchronous
+
+    reason = _never(recipe, lineup)
+    if reason is not None:
+        return asynchronous.alone(_alone(recipe, lineup, reason))
+    return asynchronous.thorough(recipe, lineup)
 
 
 def _never(recipe: Recipe, lineup: Lineup) -> str | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import Final
+from typing import Any, Final
 
-__all__ = ["CANDIDATE", "HOOK", "in_candidate", "scope"]
+__all__ = ["CANDIDATE", "HOOK", "Controlling", "in_candidate", "is_controlling", "scope"]
 
 CANDIDATE: Final = "candidate"
 """The scope inside a candidate: every experiment met there runs its control only."""
@@ -17,8 +17,52 @@ scope: ContextVar[str | None] = ContextVar("twinrun_scope", default=None)
 """`CANDIDATE` or `HOOK`, or None.
 
 Tasks that a candidate starts carry it on: they are the candidate's. That a control is running is
-kept in its account, by thread.
+kept in its account, by thread; that one is awaited, by `Controlling`.
 """
+
+
+class Controlling:
+    """Marks the context of a control while that is awaited; the tasks it starts inherit the mark.
+
+    What they go on to do when the control is over is no recursion of it.
+    """
+
+    __slots__ = ("_outer", "owner")
+
+    def __init__(self, owner: Any) -> None:
+        self.owner: Any = owner
+        self._outer = _innermost()
+
+    def __enter__(self) -> None:
+        _controlling.set(self)
+
+    def __exit__(self, *_: object) -> None:
+        self.owner = None
+        _controlling.set(self._outer)
+
+    def is_of(self, owner: Any) -> bool:
+        """Say whether this or a control around it belongs to the owner."""
+        mark: Controlling | None = self
+        while mark is not None and mark.owner is not owner:
+            mark = mark._outer
+        return mark is not None
+
+
+_controlling: ContextVar[Controlling | None] = ContextVar("twinrun_controlling", default=None)
+
+
+def _innermost() -> Controlling | None:
+    """Give the mark of the innermost control that is still awaited."""
+    mark = _controlling.get()
+    while mark is not None and mark.owner is None:
+        mark = mark._outer
+    return mark
+
+
+def is_controlling(owner: Any) -> bool:
+    """Say whether the calling code runs inside a control of this owner that is awaited."""
+    mark = _controlling.get()
+    return mark is not None and mark.is_of(owner)
 
 
 def in_candidate() -> bool:

@@ -1,0 +1,122 @@
+"""What has to be known of awaitables and tasks to await a behaviour as its caller would."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import CancelledError, Task
+from collections.abc import Callable, Coroutine, Generator
+from inspect import CO_ITERABLE_COROUTINE
+from time import thread_time_ns
+from types import GeneratorType
+from typing import Any, Final
+
+from twinrun._runner.gates import Call
+
+__all__ = [
+    "Metered",
+    "calling",
+    "cancellations",
+    "current_task",
+    "is_awaitable",
+    "is_to_be_cancelled",
+    "shorten",
+    "without_frame",
+]
+
+_traceback: Final[Any] = BaseException.__dict__["__traceback__"]
+_names: Final[Any] = type.__dict__["__dict__"].__get__
+_mro: Final[Any] = type.__dict__["__mro__"].__get__
+
+
+def is_awaitable(value: Any) -> bool:
+    """Say whether `await` takes a value, without asking its class anything."""
+    cls = type(value)
+    if cls is GeneratorType:
+        return bool(value.gi_code.co_flags & CO_ITERABLE_COROUTINE)
+    return any("__await__" in _names(each) for each in _mro(cls))
+
+
+async def calling(call: Call) -> Any:
+    """Call a behaviour and, where it gives something to await, await that."""
+    value = call.function(*call.args, **call.kwargs)
+    return await value if is_awaitable(value) else value
+
+
+def current_task() -> Task[Any] | None:
+    """Give the task that runs now; None where there is none of asyncio's."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # no event loop, or not one of asyncio's
+        return None
+
+
+def is_to_be_cancelled(task: Task[Any] | None) -> bool:
+    """Say whether a task has been cancelled and not been told so yet."""
+    return getattr(task, "_must_cancel", False) is True
+
+
+def cancellations() -> Callable[[BaseException], bool]:
+    """Give what says, of an exception raised from now on, whether the caller is being cancelled."""
+    task = current_task()
+    before = 0 if task is None else task.cancelling() - is_to_be_cancelled(task)
+
+    def is_aimed(error: BaseException) -> bool:
+        if type(error) is GeneratorExit:  # it was raised right there where the coroutine is closed
+            trace = _traceback.__get__(error)
+            return trace is None or trace.tb_next is None
+        if task is None or not issubclass(type(error), CancelledError):
+            return False
+        return task.cancelling() > before
+
+    return is_aimed
+
+
+def without_frame(error: BaseException) -> BaseException:
+    """Take the frame of ours that caught it off the traceback of what is to be thrown on."""
+    _traceback.__set__(error, _traceback.__get__(error).tb_next)
+    return error
+
+
+def shorten(error: BaseException) -> None:
+    """Leave but one frame of ours in the traceback of what a behaviour has raised."""
+    trace = _traceback.__get__(error)
+    while trace.tb_next is not None and trace.tb_next.tb_frame.f_code in _OWN:
+        trace = trace.tb_next
+    _traceback.__set__(error, trace)
+
+
+class Metered:
+    """Awaits a coroutine and adds up the CPU time of its steps, without what runs in between."""
+
+    __slots__ = ("_coroutine", "cpu_ns")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self._coroutine = coroutine
+        self.cpu_ns = 0
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        """Hand on what the coroutine waits for, and what is thrown into it meanwhile."""
+        coroutine = self._coroutine
+        thrown: BaseException | None = None
+        try:
+            while True:
+                began = thread_time_ns()
+                try:
+                    awaited = coroutine.send(None) if thrown is None else coroutine.throw(thrown)
+                except StopIteration as stop:
+                    return stop.value
+                finally:
+                    self.cpu_ns += thread_time_ns() - began
+                try:
+                    thrown = None
+                    yield awaited
+                except GeneratorExit:
+                    coroutine.close()
+                    raise
+                except BaseException as error:
+                    thrown = without_frame(error)
+        finally:
+            thrown = None  # it leads back to this frame
+
+
+_OWN: Final = frozenset({calling.__code__, Metered.__await__.__code__})
