@@ -10,10 +10,10 @@ from typing import Any, Concatenate, NoReturn, ParamSpec, Protocol, TypeVar, Unp
 import attrs
 
 from twinrun._kinds import Kind
+from twinrun._runner.background import execute
 from twinrun._runner.behaviours import CONTROL_NAME, Lineup, behaviours_of, lineup_of
 from twinrun._runner.choice import runner
-from twinrun._runner.gates import prepare
-from twinrun._runner.inline import control_alone, execute
+from twinrun._runner.inline import control_alone
 from twinrun._runner.recipe import Options, Recipe, recipe_of
 from twinrun.errors import ConfigurationError
 from twinrun.result import Result
@@ -115,10 +115,9 @@ class Experiment:
             ConfigurationError: there is no control, or a behaviour is wrong; nothing has run then.
         """
         lineup = self._lined_up(control, candidate, candidates)
-        plan = prepare(self._recipe, lineup, (), {}, context)
-        if plan is None:
+        ending = execute(self._recipe, lineup, (), {}, context)
+        if ending is None:
             return lineup.control()
-        ending = execute(plan)
         if ending.error is None:
             return ending.value
         try:
@@ -143,10 +142,10 @@ class Experiment:
             ConfigurationError: there is no control, or a behaviour is wrong; nothing has run then.
         """
         lineup = self._lined_up(control, candidate, candidates)
-        plan = prepare(self._recipe, lineup, (), {}, context)
-        if plan is None:
+        ending = execute(self._recipe, lineup, (), {}, context, observe=True)
+        if ending is None:
             return control_alone(self._recipe, lineup)
-        return execute(plan, observe=True).result_or_control()
+        return ending.result_or_control()
 
     async def arun(
         self,

@@ -28,6 +28,7 @@ __all__ = [
     "is_evidence_only",
     "raising",
     "recording",
+    "under_way",
 ]
 
 
@@ -291,14 +292,20 @@ def recording() -> Iterator[list[Result]]:
             current.refresh()
 
 
-def flush(timeout: float = 5.0) -> bool:
-    """Wait at most so many seconds until every publisher has delivered what it took.
+under_way: Final[list[Callable[[float], bool]]] = []
+"""What waits for the runs under way, until a deadline of `time.monotonic`; True if all are over."""
 
-    Those of single experiments too. Gives True only if all was delivered. A publisher without a
-    `flush` has nothing to wait for.
+
+def flush(timeout: float = 5.0) -> bool:
+    """Wait at most so many seconds for runs under way, then for publishers to deliver them.
+
+    Those of single experiments too. Gives True only if all is over and delivered. A publisher
+    without a `flush` has nothing to wait for.
     """
     deadline = time.monotonic() + timeout
     done = True
+    for wait in under_way:
+        done = wait(deadline) and done
     used = [p for account in _accounts.accounts().values() for p in account.publishers]
     for publisher in {id(p): p for p in (*current.publishers, *used)}.values():
         flush_one = getattr(publisher, "flush", None)

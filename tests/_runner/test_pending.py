@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import attrs
@@ -49,8 +50,8 @@ class Trial:
 
 
 @pytest.fixture
-def trial(request: pytest.FixtureRequest) -> Trial:
-    """Make a run of two candidates, already admitted."""
+def trial(request: pytest.FixtureRequest) -> Iterator[Trial]:
+    """Make a run of two candidates, already admitted; end it where the test doesn't."""
     results: list[Result] = []
     threads: list[int] = []
 
@@ -62,7 +63,8 @@ def trial(request: pytest.FixtureRequest) -> Trial:
     run = Pending(recipe_of(name, {"publishers": [publish]}), "control", ("a", "b"))
     run.waiter = Wakeup()
     assert run.admit() is None
-    return Trial(name, run, results, threads)
+    yield Trial(name, run, results, threads)
+    run.give_up("end of the test")
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations([0, 1, 2])))

@@ -7,9 +7,8 @@ from typing import Any, Final
 
 from twinrun import settings
 from twinrun._kinds import Kind
+from twinrun._runner.background import execute
 from twinrun._runner.behaviours import Lineup
-from twinrun._runner.gates import prepare
-from twinrun._runner.inline import execute
 from twinrun._runner.quick import quick
 from twinrun._runner.recipe import Recipe
 from twinrun.comparators import equal
@@ -27,10 +26,10 @@ def runner(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
         return _streamed(recipe, lineup)
     if lineup.kind is Kind.COROUTINE:
         return _awaited(recipe, lineup)
-    if lineup.kind is not Kind.PLAIN or recipe.mode != "inline":
+    if lineup.kind is not Kind.PLAIN:
         raise ConfigurationError(
-            f"the control of {recipe.name!r} is a {lineup.kind.value} in mode {recipe.mode!r}; "
-            'this version runs plain functions in mode "inline" only'
+            f"the control of {recipe.name!r} is a {lineup.kind.value}; "
+            "this version runs plain functions only"
         )
     reason = _never(recipe, lineup)
     if reason is not None:
@@ -73,6 +72,7 @@ def _is_simple(recipe: Recipe, lineup: Lineup) -> bool:
     """Say whether a matching run needs nothing but two calls, two clocks and `==`."""
     return (
         len(lineup.candidates) == 1
+        and recipe.mode == "inline"
         and recipe.enabled is True
         and not callable(recipe.sample)
         and not callable(recipe.order)
@@ -113,10 +113,9 @@ def _thorough(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
         if current.blocked is not None:
             next(ticks[current.blocked])
             return control(*args, **kwargs)
-        plan = prepare(recipe, lineup, args, kwargs)
-        if plan is None:
+        ending = execute(recipe, lineup, args, kwargs)
+        if ending is None:
             return control(*args, **kwargs)
-        ending = execute(plan)
         if ending.error is None:
             return ending.value
         try:

@@ -20,7 +20,20 @@ from twinrun.result import BASELINE
 from twinrun.samplers import chosen
 from twinrun.typing import Behaviour
 
-__all__ = ["Call", "Plan", "Skip", "admits", "begin", "isolated", "prepare"]
+__all__ = [
+    "Call",
+    "Plan",
+    "Skip",
+    "admits",
+    "ask_before_run",
+    "ask_gates",
+    "begin",
+    "candidates_of",
+    "context_of",
+    "isolated",
+    "prepare",
+    "staged",
+]
 
 
 @attrs.frozen(eq=False)
@@ -57,25 +70,28 @@ def prepare(
     context: Any = None,
 ) -> Plan | None:
     """Decide whether this call is an experiment, and make all that it needs; None where not."""
-    plan: Plan | None = _settled(recipe, _prepare, lineup, args, kwargs, context)
+    plan: Plan | None = staged(recipe, _prepare, lineup, args, kwargs, context)
     return plan
 
 
 def admits(recipe: Recipe, lineup: Lineup, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Ask the gates alone, where what the run needs is made later, by `begin`."""
-    return _settled(recipe, _ask_gates, lineup, args, kwargs) is not None
+    return staged(recipe, ask_gates, lineup, args, kwargs) is not None
 
 
 def begin(
     recipe: Recipe, lineup: Lineup, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Plan | None:
     """Make all that an admitted run needs, unless it begins inside another behaviour now."""
-    plan: Plan | None = _settled(recipe, _begin, lineup, args, kwargs)
+    plan: Plan | None = staged(recipe, _begin, lineup, args, kwargs)
     return plan
 
 
-def _settled(recipe: Recipe, stage: Callable[..., Any], *given: Any) -> Any:
-    """Go through a stage of preparation, as a hook; None, counted, where the control runs alone."""
+def staged(recipe: Recipe, stage: Callable[..., Any], *given: Any) -> Any:
+    """Go through a stage of preparation, as a hook; None, counted, where the control runs alone.
+
+    The stage is told last in which scope this is, and may raise `Skip`.
+    """
     inside = scope.get()
     try:
         scope.set(HOOK)  # inside, since a signal's handler may raise right after it
@@ -104,7 +120,7 @@ def _prepare(
     Raises:
         Skip: a gate says no, or something fails that leaves the control alone.
     """
-    _ask_gates(recipe, lineup, args, kwargs, inside)
+    ask_gates(recipe, lineup, args, kwargs, inside)
     return _planned(recipe, lineup, args, kwargs, context)
 
 
@@ -132,13 +148,8 @@ def _planned(
     Raises:
         Skip: something fails that leaves the control alone.
     """
-    candidates = dict(lineup.candidates)
-    if recipe.baseline and dice.random() < recipe.baseline:
-        candidates[BASELINE] = lineup.control
-    if not candidates:
-        raise Skip("baseline" if recipe.baseline else "no candidate")
-    if recipe.before_run is not None:
-        _asked(recipe, "before_run", recipe.before_run, (), {})
+    candidates = candidates_of(recipe, lineup)
+    ask_before_run(recipe)
     calls = {lineup.control_name: Call(lineup.control_name, lineup.control, args, kwargs)}
     for name, function in candidates.items():
         own = isolated(recipe, lineup, args, kwargs)
@@ -151,11 +162,27 @@ def _planned(
         lineup.control_name,
         tuple(candidates),
         tuple(calls[name] for name in order),
-        _context(recipe, context, args, kwargs),
+        context_of(recipe, context, args, kwargs),
     )
 
 
-def _ask_gates(
+def candidates_of(recipe: Recipe, lineup: Lineup) -> Mapping[str, Behaviour]:
+    """Give the candidates of this run by name, a baseline last; raises Skip where there is none."""
+    candidates = lineup.candidates
+    if recipe.baseline and dice.random() < recipe.baseline:
+        candidates = {**candidates, BASELINE: lineup.control}
+    if not candidates:
+        raise Skip("baseline" if recipe.baseline else "no candidate")
+    return candidates
+
+
+def ask_before_run(recipe: Recipe) -> None:
+    """Call `before_run`; raises Skip where that fails."""
+    if recipe.before_run is not None:
+        _asked(recipe, "before_run", recipe.before_run, (), {})
+
+
+def ask_gates(
     recipe: Recipe,
     lineup: Lineup,
     args: tuple[Any, ...],
@@ -274,7 +301,7 @@ def _ordered(recipe: Recipe, control: str, names: tuple[str, ...]) -> tuple[str,
     return tuple(shuffled)
 
 
-def _context(
+def context_of(
     recipe: Recipe, given: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Mapping[str, Any]:
     """Make the context: the recipe's, and over it the run's own; what fails is left out."""

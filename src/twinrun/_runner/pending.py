@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextvars import Context
+from collections.abc import Callable, Mapping, Set
+from contextvars import Context, copy_context
 from itertools import count
 from time import perf_counter_ns
 from typing import Any
 
+from twinrun._runner.behaviours import Lineup
 from twinrun._runner.containment import contained
+from twinrun._runner.gates import (
+    Skip,
+    ask_before_run,
+    ask_gates,
+    candidates_of,
+    context_of,
+    isolated,
+    staged,
+)
+from twinrun._runner.judging import judge
 from twinrun._runner.pool import pool
 from twinrun._runner.recipe import Recipe
 from twinrun._runner.steps import Run, conclude
 from twinrun._wakeups import Wakeup
 from twinrun.observation import Observation
-from twinrun.result import Result
+from twinrun.result import Comparison, Result
+from twinrun.typing import Behaviour
 
-__all__ = ["Part", "Pending"]
+__all__ = ["Part", "Pending", "begin"]
 
 
 class Part:
-    """One candidate of a pending run: it is over once, however many say so."""
+    """One candidate of a pending run: it is over once, however many say so.
 
-    __slots__ = ("_overs", "cpu_ns", "name", "observation", "run")
+    `begin` gives it what it is to call, and arguments of its own.
+    """
+
+    __slots__ = ("_overs", "args", "cpu_ns", "function", "kwargs", "name", "observation", "run")
+
+    function: Behaviour
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
 
     def __init__(self, run: Pending, name: str) -> None:
         self.run = run
@@ -42,6 +61,15 @@ class Part:
             return False
         self.observation = observation
         self.run.arrived(on_worker)
+        return True
+
+    def expire(self, seconds: float, duration_ns: int) -> bool:
+        """Take it as over, since it has run for more than so many seconds; False if it is over."""
+        if next(self._overs):
+            return False
+        late_ns = max(duration_ns, int(seconds * 1e9) + 1)  # another clock has said so
+        self.observation = Observation(name=self.name, duration_ns=late_ns)
+        self.run.arrived(on_worker=False)
         return True
 
     def give_up(self, reason: str) -> None:
@@ -66,7 +94,9 @@ class Pending:
         "context",
         "control",
         "control_name",
+        "foreign",
         "is_over",
+        "judged",
         "order",
         "parts",
         "recipe",
@@ -79,12 +109,16 @@ class Pending:
         self.control_name = control_name
         self.parts = tuple([Part(self, name) for name in names])
         self.context: Mapping[str, Any] = {}
-        self.order: tuple[str, ...] = (control_name, *names)
+        self.order: list[str] = []
+        """Who starts appends its name; those that never did come last."""
         self.began_ns = perf_counter_ns()
         self.control: Observation | None = None
         self.caller: Context | None = None
-        """A copy of the caller's context, in which the run is concluded."""
+        """A copy of the caller's context: the run is concluded in it, candidates get copies."""
         self.concluding: Callable[[Run], Result | None] = conclude
+        self.foreign: Set[int] = frozenset()
+        """The ids of the caller's own exceptions, which must stay as they are."""
+        self.judged: Callable[[Recipe, Observation, Observation], Comparison] = judge
         self.waiter: Wakeup | None = None
         self.result: Result | None = None
         self.is_over = False
@@ -119,11 +153,13 @@ class Pending:
                 recipe=self.recipe,
                 control=self.control,
                 candidates=tuple([p.observation for p in self.parts if p.observation is not None]),
-                order=self.order,
+                order=self._order(),
                 context=self.context,
                 began_ns=self.began_ns,
                 observe=self.waiter is not None,
                 claim=self.claim,
+                judged=self.judged,
+                foreign=self.foreign,
                 cpu_ns=sum([part.cpu_ns for part in self.parts]),
             )
             if self.caller is None:
@@ -138,6 +174,11 @@ class Pending:
         finally:
             self.give_up("internal")  # unless it was counted
 
+    def _order(self) -> tuple[str, ...]:
+        """Give all names in the order of starting."""
+        names = (self.control_name, *[part.name for part in self.parts])
+        return (*self.order, *[name for name in names if name not in self.order])
+
     def claim(self) -> bool:
         """Say whether the run is not counted yet; then who asks must count it now."""
         return not next(self._ends)
@@ -151,3 +192,52 @@ class Pending:
         pool.release(parts)
         if self.waiter is not None:
             self.waiter.set()
+
+
+def begin(
+    recipe: Recipe,
+    lineup: Lineup,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    context: Any = None,
+) -> Pending | None:
+    """Decide whether this call is an experiment, ask for room, and make all that it needs.
+
+    None, counted as skipped, where the control must run alone.
+    """
+    run: Pending | None = staged(recipe, _begin, lineup, args, kwargs, context)
+    return run
+
+
+def _begin(
+    recipe: Recipe,
+    lineup: Lineup,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    context: Any,
+    inside: str | None,
+) -> Pending | None:
+    """Go through the gates, then make the run; raises Skip where a gate says no."""
+    ask_gates(recipe, lineup, args, kwargs, inside)
+    candidates = candidates_of(recipe, lineup)
+    run = Pending(recipe, lineup.control_name, tuple(candidates))
+    try:
+        reason = run.admit()
+        if reason is not None:
+            raise Skip(reason)
+        ask_before_run(recipe)
+        for part, function in zip(run.parts, candidates.values(), strict=True):
+            part.function = function
+            part.args, part.kwargs = isolated(recipe, lineup, args, kwargs)
+        run.context = context_of(recipe, context, args, kwargs)
+        run.caller = copy_context()
+    except Skip as skip:
+        run.give_up(skip.args[0])
+        return None
+    except BaseException as error:
+        if contained(error):
+            run.give_up("internal")
+            return None
+        run.give_up("interrupted")
+        raise
+    return run

@@ -162,6 +162,10 @@ class Pool:
             workers = settings.current.workers
             places = (_STUCK + 1) * workers + 1 - len(self._stuck)
             if len(self._seats) < min(workers, places) and monotonic() >= self._hire_after:
+                if not self._queues:
+                    from twinrun._delivery.exits import before_exit
+
+                    before_exit(self.drain)
                 self._seats.add(seat)
                 # Not a threading.Thread, whose start waits for a lock that a caller may hold.
                 _thread.start_new_thread(self._work, (seat, self._jobs()))
@@ -247,3 +251,5 @@ class Pool:
 
 pool: Final = Pool()
 """The pool of this process."""
+
+settings.under_way.append(pool.flush)

@@ -15,7 +15,7 @@ from twinrun.result import BASELINE, Comparison, Outcome, Result
 from twinrun.settings import is_evidence_only
 from twinrun.typing import PublisherLike
 
-__all__ = ["Cleaned", "attend", "fold", "is_wanted", "publish", "raise_if_mismatched"]
+__all__ = ["Cleaned", "attend", "fold", "is_wanted", "publish", "raise_if_mismatched", "raises"]
 
 _EVIDENCE: Final = frozenset({Outcome.MISMATCHED, Outcome.TIMED_OUT, Outcome.INCONCLUSIVE})
 
@@ -82,7 +82,7 @@ def is_wanted(recipe: Recipe, comparisons: Sequence[Comparison]) -> bool:
     if recipe.after_run is not None or current.recorders:
         return True
     evidence = any(c.outcome in _EVIDENCE for c in comparisons)
-    if evidence and _raises(recipe):
+    if evidence and raises(recipe):
         return True
     return any(evidence or not is_evidence_only(each) for each in _publishers(recipe))
 
@@ -111,7 +111,7 @@ def _contained(recipe: Recipe, operation: str, function: Callable[..., Any], *ar
         return None
 
 
-def _raises(recipe: Recipe) -> bool:
+def raises(recipe: Recipe) -> bool:
     """Say whether a mismatch raises."""
     own = recipe.raise_on_mismatch
     return settings.current.raising if own is None else own
@@ -119,7 +119,7 @@ def _raises(recipe: Recipe) -> bool:
 
 def raise_if_mismatched(recipe: Recipe, result: Result, control: BaseException | None) -> None:
     """Raise what is neither matched nor ignored, from the control's exception, where asked for."""
-    if not _raises(recipe) or not any(
+    if not raises(recipe) or not any(
         c.outcome in _EVIDENCE and c.candidate.name != BASELINE for c in result.comparisons
     ):
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from time import perf_counter_ns
 from typing import Any
 
@@ -27,7 +27,7 @@ from twinrun.difference import DifferenceKind
 from twinrun.observation import NOTHING, Observation
 from twinrun.result import Comparison, Result
 
-__all__ = ["Run", "conclude", "observed", "result_of"]
+__all__ = ["Run", "conclude", "observed", "reached", "result_of"]
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -35,8 +35,8 @@ class Run:
     """A run whose behaviours are over; the observations still hold the real exceptions.
 
     Off the caller's path that of the control is a twin, whose traceback is text already; `claim` is
-    asked there right before the run is counted: whether it isn't counted otherwise. `cpu_ns` is the
-    CPU time of the candidates.
+    asked there right before the run is counted: whether it isn't counted otherwise. `foreign` are
+    the ids of exceptions that belong to the caller besides, `cpu_ns` is the candidates' CPU time.
     """
 
     recipe: Recipe
@@ -48,6 +48,7 @@ class Run:
     observe: bool = False
     claim: Callable[[], bool] | None = None
     judged: Callable[[Recipe, Observation, Observation], Comparison] = judge
+    foreign: Set[int] = frozenset()
     cpu_ns: int = 0
 
 
@@ -89,7 +90,7 @@ def conclude(run: Run) -> Result | None:
             result = result_of(run, comparisons)
             publish(recipe, result)
         else:
-            _stand_ins(run.control, run.candidates)
+            _stand_ins(run)
     except BaseException as error:  # of our own: the stack or the memory is at its end
         if not contained(error):
             raise
@@ -124,11 +125,11 @@ def _count(run: Run, comparisons: tuple[Comparison, ...]) -> None:
 def result_of(run: Run, comparisons: tuple[Comparison, ...]) -> Result:
     """Make the Result, with exceptions that keep no frame alive in place of the real ones."""
     texts = {
-        id(each.exception): tracebacks.text(each.exception)
+        id(each.exception): each.traceback or tracebacks.text(each.exception)
         for each in (run.control, *run.candidates)
         if each.exception is not None
     }
-    stand_ins = _stand_ins(run.control, run.candidates)
+    stand_ins = _stand_ins(run)
     settled = tuple(_settled(each, stand_ins, texts) for each in comparisons)
     elapsed = datetime.timedelta(microseconds=(perf_counter_ns() - run.began_ns) / 1000)
     return Result(
@@ -172,17 +173,17 @@ def _settled_observation(
     return attrs.evolve(observation, exception=stand_ins[id(error)], traceback=texts[id(error)])
 
 
-def _stand_ins(
-    control: Observation, candidates: tuple[Observation, ...]
-) -> dict[int, BaseException]:
+def _stand_ins(run: Run) -> dict[int, BaseException]:
     """Give what stands for each exception, by its id: without frames, which are let go here."""
-    foreign = _reached(control.exception, sys.exc_info()[1], chained=True)
+    foreign = reached(run.control.exception, sys.exc_info()[1], chained=True) | run.foreign
     stand_ins: dict[int, BaseException] = {}
-    for each in (control, *candidates):
+    for each in (run.control, *run.candidates):
         error = each.exception
         if error is None or id(error) in stand_ins:
             continue
-        if foreign.isdisjoint(_reached(error)):
+        if each.traceback is not None:  # it is a twin already
+            stand_ins[id(error)] = error
+        elif foreign.isdisjoint(reached(error)):
             tracebacks.detach(error)
             stand_ins[id(error)] = error
         else:  # it is, or its group holds, an exception of the caller, who must lose nothing
@@ -190,7 +191,7 @@ def _stand_ins(
     return stand_ins
 
 
-def _reached(*errors: BaseException | None, chained: bool = False) -> set[int]:
+def reached(*errors: BaseException | None, chained: bool = False) -> Set[int]:
     """Give the ids of these exceptions and their groups' members, and where asked their chains."""
     ids: set[int] = set()
     pending = [*errors]

@@ -1,0 +1,178 @@
+"""Runs plain functions with their candidates on the pool's threads, beside or after the control."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from functools import partial
+from math import inf
+from time import perf_counter_ns, thread_time_ns
+from typing import Any, Final
+
+from twinrun import tracebacks
+from twinrun._runner import inline
+from twinrun._runner.behaviours import Lineup
+from twinrun._runner.containment import contained, report
+from twinrun._runner.endings import Ending
+from twinrun._runner.gates import prepare
+from twinrun._runner.isolation import UnsharableError, copied, shared_types
+from twinrun._runner.pending import Part, Pending, begin
+from twinrun._runner.pool import pool
+from twinrun._runner.recipe import Recipe
+from twinrun._runner.reporting import raises
+from twinrun._runner.scope import CANDIDATE, HOOK, scope
+from twinrun._runner.steps import observed
+from twinrun._wakeups import Wakeup
+from twinrun.observation import Observation
+from twinrun.result import Comparison, Outcome
+
+__all__ = ["execute"]
+
+_shared: Final = shared_types()
+
+
+def execute(
+    recipe: Recipe,
+    lineup: Lineup,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    context: Any = None,
+    observe: bool = False,
+) -> Ending | None:
+    """Run an experiment in its mode; None, counted, where the control must run alone.
+
+    Only `observe` waits for the candidates. Where a mismatch raises, everything is done inline.
+    """
+    if recipe.mode == "inline" or raises(recipe):
+        plan = prepare(recipe, lineup, args, kwargs, context)
+        return None if plan is None else inline.execute(plan, observe)
+    run = begin(recipe, lineup, args, kwargs, context)
+    if run is None:
+        return None
+    if observe:
+        run.waiter = Wakeup()
+    try:
+        ending = _run_control(run, lineup, args, kwargs)
+        if run.waiter is not None:
+            run.waiter.wait(inf)
+            ending.result = run.result
+        return ending
+    except BaseException:  # aimed at the caller
+        run.give_up("interrupted")
+        raise
+
+
+def _run_control(
+    run: Pending, lineup: Lineup, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Ending:
+    """Run the control on this thread, and see to it that the candidates run on others."""
+    recipe = run.recipe
+    jobs = [partial(_run_candidate, part) for part in run.parts]
+    is_beside = recipe.mode == "concurrent"
+    if is_beside:
+        _submit(run, jobs)
+    active, here = recipe.account.active, threading.get_ident()
+    cpu = thread_time_ns() if recipe.cpu_time else None
+    run.order.append(run.control_name)
+    run.began_ns = start = perf_counter_ns()
+    try:
+        active.add(here)  # inside, since a signal's handler may raise right after it
+        value = lineup.control(*args, **kwargs)
+    except BaseException as error:
+        taken = perf_counter_ns() - start
+        if not contained(error):
+            raise
+        ending = Ending(None, error)
+    else:
+        taken = perf_counter_ns() - start
+        ending = Ending(value)
+    finally:
+        active.discard(here)
+    spent = None if cpu is None else thread_time_ns() - cpu
+    run.control_over(_kept(run, ending, taken, spent))
+    if not is_beside:
+        _submit(run, jobs)
+    return ending
+
+
+def _submit(run: Pending, jobs: Iterable[Callable[[], None]]) -> None:
+    """Queue the candidates; where no thread can be had, the whole run is given up."""
+    for job in jobs:
+        reason = pool.submit(job)
+        if reason is not None:
+            run.give_up(reason)
+
+
+def _kept(run: Pending, ending: Ending, taken: int, cpu_ns: int | None) -> Observation:
+    """Say what the control did, in copies that the caller can't change and that hold no frame."""
+    name, error = run.control_name, ending.error
+    if error is not None:
+        return Observation(
+            name=name,
+            exception=tracebacks.twin(error),
+            duration_ns=taken,
+            cpu_time=None if cpu_ns is None else cpu_ns / 1e9,
+            traceback=tracebacks.text(error),
+            raised_at=tracebacks.place(error),
+        )
+    value = ending.value
+    if type(value) not in _shared:
+        value = _copied(run, value)
+    return observed(name, value, None, taken, cpu_ns)
+
+
+def _copied(run: Pending, value: Any) -> Any:
+    """Copy the control's value; where it can't be, nothing can be said of the candidates."""
+    recipe, inside = run.recipe, scope.get()
+    try:
+        scope.set(HOOK)
+        return copied((value,), {}, recipe.isolate, False)[0][0]
+    except UnsharableError:
+        pass
+    except BaseException as error:
+        if not contained(error):
+            raise
+        report(recipe.name, "isolate", error, recipe.on_failure)
+    finally:
+        scope.set(inside)
+    run.judged = _undecided
+    return None
+
+
+def _undecided(recipe: Recipe, control: Observation, candidate: Observation) -> Comparison:
+    """Judge a candidate whose control's value could not be kept."""
+    return Comparison(candidate, Outcome.INCONCLUSIVE, "isolate")
+
+
+def _run_candidate(part: Part) -> None:
+    """Run a candidate on a worker, in its own context, and conclude its run if it is the last."""
+    run = part.run
+    recipe = run.recipe
+    if run.is_over:
+        return
+    if pool.is_stuck(recipe.account):
+        run.give_up("stuck")
+        return
+    assert run.caller is not None
+    context = run.caller.copy()
+    context.run(scope.set, CANDIDATE)
+    run.order.append(part.name)
+    cpu = thread_time_ns()
+    start = perf_counter_ns()
+    if recipe.timeout is not None:
+        pool.limit(recipe.timeout, partial(_expire, part, recipe.timeout, start), recipe.account)
+    value, error = None, None
+    try:
+        value = context.run(part.function, *part.args, **part.kwargs)
+    except BaseException as raised:  # on a thread of ours nothing is aimed at a caller
+        error = raised
+    taken = perf_counter_ns() - start
+    pool.unlimit()
+    part.cpu_ns = thread_time_ns() - cpu
+    spent = part.cpu_ns if recipe.cpu_time else None
+    part.over(observed(part.name, value, error, taken, spent), on_worker=True)
+
+
+def _expire(part: Part, seconds: float, start: int) -> bool:
+    """Abandon a candidate that takes too long."""
+    return part.expire(seconds, perf_counter_ns() - start)
