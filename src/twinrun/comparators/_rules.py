@@ -8,12 +8,12 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from twinrun.errors import ConfigurationError
-from twinrun.patterns import Pattern
+from twinrun.patterns import Pattern, compiled
 
-__all__ = ["USUAL", "Budget", "Rules"]
+__all__ = ["USUAL", "Budget", "Rules", "patterns_of"]
 
-Accept: TypeAlias = Callable[[Any, Any], bool]
-Comparator: TypeAlias = Callable[[Any, Any], Any]
+_Accept: TypeAlias = Callable[[Any, Any], bool]
+_Comparator: TypeAlias = Callable[[Any, Any], Any]
 
 
 def _positive(instance: Any, attribute: Any, value: Any) -> None:
@@ -52,10 +52,10 @@ class Rules:
     loose: bool = False
     exact: bool = False
     any_class: bool = False
-    accepts: tuple[Accept, ...] = ()
+    accepts: tuple[_Accept, ...] = ()
     kept: tuple[tuple[Pattern, ...], ...] = ()
     ignored: tuple[Pattern, ...] = ()
-    fields: tuple[tuple[Pattern, Comparator], ...] = ()
+    fields: tuple[tuple[Pattern, _Comparator], ...] = ()
     unordered: tuple[tuple[Pattern, Callable[[Any], Any] | None], ...] = ()
     projections: tuple[Callable[[Any, Any], tuple[Any, Any]], ...] = ()
     # What follows is decided once, of the above.
@@ -83,7 +83,7 @@ class Rules:
             for patterns in self.kept
         )
 
-    def comparator(self, path: str) -> Comparator | None:
+    def comparator(self, path: str) -> _Comparator | None:
         """Give what compares the values at this path, if anything else does; the last one wins."""
         for pattern, comparator in reversed(self.fields):
             if pattern.matches(path):
@@ -99,3 +99,13 @@ class Rules:
 
 
 USUAL: Final = Rules()
+
+
+def patterns_of(given: Any, where: str) -> tuple[Pattern, ...]:
+    """Compile one path pattern or several; refuse none at all."""
+    texts = [given] if isinstance(given, str | Pattern) else given
+    if not isinstance(texts, list | tuple) or not texts:
+        raise ConfigurationError(
+            f"{where} takes path patterns like $.items[*].price, one or several, not {given!r}"
+        )
+    return tuple(text if isinstance(text, Pattern) else compiled(text) for text in texts)
