@@ -66,6 +66,7 @@ class Result:
     candidates: tuple[Observation, ...]
     comparisons: tuple[Comparison, ...]
     _clean: Callable[[Any], Any] | None = None
+    _capture: str = "values"
 
     @property
     def matched(self) -> bool:
@@ -102,6 +103,7 @@ class Result:
             self.candidates,
             self.comparisons,
             pack(self._clean),
+            self._capture,
         )
 
 
@@ -115,6 +117,7 @@ def _result(
     candidates: tuple[Observation, ...],
     comparisons: tuple[Comparison, ...],
     clean: Any,
+    capture: str,
 ) -> Result:
     """Rebuild a Result from its pickle."""
     return Result(
@@ -127,6 +130,7 @@ def _result(
         candidates=candidates,
         comparisons=comparisons,
         clean=clean,
+        capture=capture,
     )
 
 

@@ -112,7 +112,7 @@ def test_secrets_are_not_logged():
     result = judged(Outcome.MISMATCHED, control={"token": "one-12345"}, candidate={"token": "two"})
     with capture_logs() as logs:
         StructlogPublisher().publish(result)
-    assert logs[0]["control_value"] == "'[redacted]'"
+    assert logs[0]["control_value"].startswith("'[redacted ")
     assert "one-12345" not in str(logs)
 
 

@@ -1,0 +1,255 @@
+"""Puts together what every sink writes of a result."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from twinrun import tracebacks
+from twinrun.cleaners._paths import has_named_pair, nearest_name, shown
+from twinrun.cleaners._readers import reader_of
+from twinrun.cleaners._texts import is_safe, safe
+from twinrun.cleaners._walk import SIZE, Walk
+from twinrun.comparators import equal
+from twinrun.difference import Difference
+from twinrun.observation import NOTHING, Observation
+from twinrun.result import Comparison, Result
+from twinrun.scrubbing import current
+
+__all__ = ["clean", "payload"]
+
+# How the 64 KiB of a payload are shared out; each part is shared by all sides or candidates.
+_CONTEXT, _VALUES, _TRACEBACKS = SIZE // 8, SIZE * 3 // 8, SIZE // 4
+_MESSAGES, _DIFFERENCES = SIZE // 16, SIZE // 8
+_NAME: Final = 200
+_PATH: Final = 500
+_SHOWN: Final = 50  # differences of one candidate
+
+_STEPS: Final = re.compile(r"[^\w-]+")
+
+_CAPTURE: Final = {"$withheld": "capture"}
+_WITHHELD: Final = "[withheld]"
+
+_FAILED: Final[Any] = object()  # the result's own `clean` raised
+_UNKNOWN: Final[Any] = object()  # what it made of the value has nothing at this path
+
+
+def clean(value: Any) -> Any:
+    """Give any value as bounded, tagged JSON data, without one call into the value's own code.
+
+    Bounds: 8 levels, 100 items of a container, 2000 values, 4 KiB of a text, 64 KiB in all, and
+    5 ms of the thread's time. In place of secrets, known by the names of keys and fields or by
+    their shape, stands `[redacted 5d2f0c1b]`: the same for the same secret.
+    """
+    walk = Walk(reader_of, current())
+    return walk.hushed(walk.clean(value))
+
+
+def payload(result: Result) -> dict[str, Any]:
+    """Give what every sink writes of a result: JSON-ready, cleaned, scrubbed, about 64 KiB at most.
+
+    The result's own `clean` has the first word on every value; where it fails, the value is
+    withheld. Of what the experiment's `capture` leaves out stands `{"$withheld": "capture"}`.
+    Values that are `NOTHING` are left out.
+    """
+    walk = Walk(reader_of, current())
+    capture = result._capture
+    context = _CAPTURE
+    if capture != "nothing":
+        context = walk.within(_CONTEXT, "context").clean(dict(result.context))
+    cleaned = _cleaner(result._clean)
+    seen = (result.control, *(c.candidate for c in result.comparisons))
+    sides = [_CAPTURE if capture == "nothing" else cleaned(each.value) for each in seen]
+    # All values come before all texts: a secret that is named in a value is known in the texts.
+    values = [
+        _value(walk.within(_VALUES // len(seen)), side) if capture == "values" else _CAPTURE
+        for side in sides
+    ]
+    found = [
+        _differences(walk, comparison, result, (sides[0], side))
+        for comparison, side in zip(result.comparisons, sides[1:], strict=True)
+    ]
+    control, *others = (
+        _observed(walk, each, value, len(seen), capture != "nothing")
+        for each, value in zip(seen, values, strict=True)
+    )
+    return {
+        "id": _name(result.id),
+        "experiment": _name(result.experiment),
+        "started_at": result.started_at.isoformat(),
+        "order": [_name(name) for name in result.order],
+        "context": walk.hushed(context),
+        "control": control,
+        "candidates": [
+            {**other, **_judged(walk, comparison, differences)}
+            for other, comparison, differences in zip(
+                others, result.comparisons, found, strict=True
+            )
+        ],
+    }
+
+
+def _cleaner(own: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
+    """Contain a result's own `clean`, so that it gives a value or `_FAILED`."""
+
+    def cleaned(value: Any) -> Any:
+        if own is None or value is NOTHING:
+            return value
+        try:
+            return own(value)  # an `Unpicklable` in its place can't be called, which fails too
+        except (Exception, SystemExit, GeneratorExit):
+            return _FAILED
+
+    return cleaned
+
+
+def _value(walk: Walk, value: Any) -> Any:
+    """Clean what a result's own `clean` gave, where it gave anything."""
+    if value is _FAILED:
+        return {"$withheld": "clean failed"}
+    return {"$withheld": "clean"} if value is _UNKNOWN else walk.clean(value)
+
+
+def _observed(
+    walk: Walk, seen: Observation, value: Any, share: int, is_said: bool
+) -> dict[str, Any]:
+    """Give one observation; `share` tells how many have to share the bounds of size."""
+    made: dict[str, Any] = {"name": _name(seen.name)}
+    if seen.value is not NOTHING:
+        made["value"] = walk.hushed(value)
+    error = None
+    if seen.exception is not None:
+        said = tracebacks.message(seen.exception) if is_said else ""
+        error = {
+            "type": _name(tracebacks.type_name(type(seen.exception))),
+            "message": _text(walk, "message", said, _MESSAGES // share) if is_said else _WITHHELD,
+        }
+    traceback = seen.traceback if is_said else None
+    return {
+        **made,
+        "exception": error,
+        "traceback": _text(walk, "traceback", traceback, _TRACEBACKS // share),
+        "raised_at": seen.raised_at and _name(seen.raised_at),
+        "duration_ns": seen.duration_ns,
+        "cpu_time": seen.cpu_time,
+    }
+
+
+def _name(name: str) -> str:
+    """Make a name from the program safe; scrubbing could make two names one."""
+    return name if len(name) <= _NAME and is_safe(name) else safe(name[:_NAME])
+
+
+def _text(walk: Walk, name: str, text: str | None, limit: int) -> str | None:
+    """Clean a text that may be missing, to so many bytes."""
+    if not text:
+        return text
+    made: str = walk.hushed(walk.within(2 * limit, name).text(text, limit))
+    return made
+
+
+def _judged(walk: Walk, judged: Comparison, differences: list[dict[str, Any]]) -> dict[str, Any]:
+    """Give how one candidate was judged."""
+    for difference in differences:
+        for part in difference.keys() - {"kind"}:
+            difference[part] = walk.hushed(difference[part])
+    return {
+        "outcome": judged.outcome.value,
+        "reason": _text(walk, "reason", judged.reason, _PATH),
+        "fingerprint": judged.fingerprint and _name(judged.fingerprint),
+        "differences": differences,
+        "differences_cut": len(judged.differences) - len(differences),
+    }
+
+
+def _differences(
+    walk: Walk, judged: Comparison, result: Result, sides: tuple[Any, Any]
+) -> list[dict[str, Any]]:
+    """Clean the first differences; `sides` are what `clean` gave of both values."""
+    first = judged.differences[:_SHOWN]
+    inner = walk.within(_DIFFERENCES // len(result.comparisons))
+    raw = result.control.value, judged.candidate.value
+    if result._capture == "nothing":
+        return [
+            {"path": inner.text(shown(inner, each.path, raw, None), _PATH), "kind": each.kind.value}
+            for each in first
+        ]
+    if result._clean is None:
+        return [_difference(inner, each, raw) for each in first]
+    seen = result.control, judged.candidate
+    cleaned = _cleaned_sides(inner, first, seen, sides)
+    return [_difference(inner, each, raw) for each in cleaned]
+
+
+def _cleaned_sides(
+    walk: Walk,
+    differences: tuple[Difference, ...],
+    seen: tuple[Observation, Observation],
+    values: tuple[Any, Any],
+) -> tuple[Difference, ...]:
+    """Put what the result's own `clean` made of both values in place of the raw sides."""
+    found: dict[str, list[Difference]] = {}
+    if not any(o.raised for o in seen) and not any(v is _FAILED for v in values):
+        try:
+            for difference in equal.differences(*values):
+                found.setdefault(difference.path, []).append(difference)
+        except Exception:
+            found = {}
+    return tuple(_cleaned_side(walk, d, seen, values, found) for d in differences)
+
+
+def _cleaned_side(
+    walk: Walk,
+    raw: Difference,
+    seen: tuple[Observation, Observation],
+    values: tuple[Any, Any],
+    found: dict[str, list[Difference]],
+) -> Difference:
+    """Give one difference without its raw values; an exception is no value and stays.
+
+    A path into what `clean` left out may hold keys that it left out, too.
+    """
+    here = found.get(raw.path)
+    if raw.path != "$" and here:
+        return here.pop(0) if len(here) > 1 else here[0]
+    sides = []
+    for observation, value, side in zip(seen, values, (raw.control, raw.candidate), strict=True):
+        if side is NOTHING or (observation.raised and side is observation.exception):
+            sides.append(side)
+        else:
+            sides.append(value if raw.path == "$" or value is _FAILED else _UNKNOWN)
+    path = shown(walk, raw.path, (seen[0].value, seen[1].value), None)
+    return Difference(path, raw.kind, *sides)
+
+
+def _difference(walk: Walk, difference: Difference, raw: tuple[Any, Any]) -> dict[str, Any]:
+    """Give one difference; what its path names as secret is redacted."""
+    path, secret = walk.scrubber.paths.get(difference.path) or _path(walk, difference.path, raw)
+    walk.size -= len(path) + 60
+    secret = secret or has_named_pair(walk, difference.path, raw)
+    if walk.scrubber.allow is not None:
+        walk.hidden = not walk.scrubber.allows(nearest_name(difference.path))
+    made: dict[str, Any] = {"path": path, "kind": difference.kind.value}
+    if difference.control is not NOTHING:
+        made["control"] = _side(walk, difference.control, secret)
+    if difference.candidate is not NOTHING:
+        made["candidate"] = _side(walk, difference.candidate, secret)
+    return made
+
+
+def _side(walk: Walk, side: Any, secret: bool) -> Any:
+    return walk.secret(side) if secret else _value(walk, side)
+
+
+def _path(walk: Walk, path: str, raw: tuple[Any, Any]) -> tuple[str, bool]:
+    """Clean a path, and tell whether it announces a secret; remember the answer of plain ones."""
+    allows = walk.scrubber.allows
+    secret = any(map(walk.is_secret, (path, *_STEPS.split(path))))
+    if walk.scrubber.allow is not None:
+        walk.hidden = False
+        return walk.text(shown(walk, path, raw, allows), _PATH), secret
+    made = walk.text(path, _PATH), secret
+    if made[0] == path:
+        walk.scrubber.remember(walk.scrubber.paths, path, made)
+    return made
