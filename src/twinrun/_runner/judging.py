@@ -13,7 +13,7 @@ from twinrun import tracebacks
 from twinrun._runner.containment import contained, report
 from twinrun._runner.isolation import is_one_shot
 from twinrun._runner.recipe import Recipe
-from twinrun.difference import Difference, DifferenceKind
+from twinrun.difference import Difference, DifferenceKind, Differences
 from twinrun.fingerprints import fingerprint
 from twinrun.observation import NOTHING, Observation
 from twinrun.result import Comparison, Outcome
@@ -43,9 +43,10 @@ def judge(
             differences = _compare_errors(recipe, control, candidate)
         if not differences:
             return Comparison(candidate, Outcome.MATCHED)
+        cut = getattr(differences, "cut", None)
         if at != "$":
             differences = [attrs.evolve(d, path=at + d.path[1:]) for d in differences]
-        return _differing(recipe, control, candidate, tuple(differences))
+        return _differing(recipe, control, candidate, Differences(differences, cut))
     except BaseException as error:
         if not contained(error):
             raise

@@ -117,7 +117,9 @@ def run({parameters}):
             _same = False
             if _ended is None and _raised is None:
                 try:
-                    _same = _value is _other or (_value == _other) is True
+                    _same = _value is _other or (
+                        (_value == _other) is True and _type(_value) is _type(_other)
+                    )
                 except _BaseException as _error:
                     if not _contained(_error):
                         raise

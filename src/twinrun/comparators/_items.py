@@ -27,12 +27,21 @@ def in_order(items: Items, alike: Alike, effort: int, trusts_eq: bool) -> Pairs:
     found = matches(*sizes, lambda i, j: alike(start + i, start + j), effort, level)
     i = j = start
     for at, other in [*found, sizes]:
-        while i < start + at and j < start + other:
-            yield i, a[i], b[j]
-            i, j = i + 1, j + 1
-        yield from ((n, a[n], MISSING) for n in range(i, start + at))
-        yield from ((n, MISSING, b[n]) for n in range(j, start + other))
+        if i < start + at or j < start + other:
+            yield from _gap(items, range(i, start + at), range(j, start + other))
         i, j = start + at + 1, start + other + 1
+
+
+def _gap(items: Items, places: range, other_places: range) -> Pairs:
+    """Pair what stands between two matches, in order; the longer side's rest is left over."""
+    a, b = items.control, items.candidate
+    both = min(len(places), len(other_places))
+    for i, j in zip(places, other_places, strict=False):
+        yield i, a[i], b[j]
+    for i in places[both:]:
+        yield i, a[i], MISSING
+    for j in other_places[both:]:
+        yield j, MISSING, b[j]
 
 
 def _beginning(a: Sequence[Any], b: Sequence[Any]) -> tuple[int, int, list[int] | None]:
