@@ -26,7 +26,7 @@ from twinrun._wakeups import Wakeup
 from twinrun.observation import Observation
 from twinrun.result import Comparison, Outcome
 
-__all__ = ["execute"]
+__all__ = ["execute", "kept"]
 
 _shared: Final = shared_types()
 
@@ -89,7 +89,7 @@ def _run_control(
     finally:
         active.discard(here)
     spent = None if cpu is None else thread_time_ns() - cpu
-    run.control_over(_kept(run, ending, taken, spent))
+    run.control_over(kept(run, ending, taken, spent))
     if not is_beside:
         _submit(run, jobs)
     return ending
@@ -103,7 +103,7 @@ def _submit(run: Pending, jobs: Iterable[Callable[[], None]]) -> None:
             run.give_up(reason)
 
 
-def _kept(run: Pending, ending: Ending, taken: int, cpu_ns: int | None) -> Observation:
+def kept(run: Pending, ending: Ending, taken: int, cpu_ns: int | None) -> Observation:
     """Say what the control did, in copies that the caller can't change and that hold no frame."""
     name, error = run.control_name, ending.error
     if error is not None:

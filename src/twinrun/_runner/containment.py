@@ -13,7 +13,7 @@ from twinrun import settings
 from twinrun._accounts import account_of
 from twinrun.typing import OnFailure
 
-__all__ = ["contained", "own_threads", "report"]
+__all__ = ["contained", "own_threads", "raised_by_signal_handler", "report"]
 
 _traceback: Final[Any] = BaseException.__dict__["__traceback__"]  # read past the error's own code
 _QUIET_SECONDS: Final = 60.0
@@ -38,7 +38,7 @@ def contained(error: BaseException) -> bool:
     try:
         if not (issubclass(cls, (Exception, SystemExit, GeneratorExit)) or _is_cancellation(cls)):
             return False
-        return not _raised_by_signal_handler(error)
+        return not raised_by_signal_handler(error)
     except (RecursionError, MemoryError):  # there is no room to look: what comes then is no signal
         return True
 
@@ -49,7 +49,7 @@ def _is_cancellation(cls: type) -> bool:
     return module is not None and issubclass(cls, module.CancelledError)
 
 
-def _raised_by_signal_handler(error: BaseException) -> bool:
+def raised_by_signal_handler(error: BaseException) -> bool:
     """Say whether the traceback goes through a signal handler's frame."""
     if threading.get_ident() != threading.main_thread().ident:
         return False  # Python runs signal handlers on the main thread alone
