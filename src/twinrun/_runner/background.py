@@ -18,8 +18,7 @@ from twinrun._runner.gates import prepare
 from twinrun._runner.isolation import UnsharableError, copied, shared_types
 from twinrun._runner.pending import Part, Pending, begin
 from twinrun._runner.pool import pool
-from twinrun._runner.recipe import Recipe
-from twinrun._runner.reporting import raises
+from twinrun._runner.recipe import Recipe, raises
 from twinrun._runner.scope import CANDIDATE, HOOK, scope
 from twinrun._runner.steps import observed
 from twinrun._wakeups import Wakeup
@@ -152,6 +151,9 @@ def _run_candidate(part: Part) -> None:
         return
     if pool.is_stuck(recipe.account):
         run.give_up("stuck")
+        return
+    if run.permit is not None and not run.permit.holds():  # paused while this was queued
+        run.give_up("paused")
         return
     assert run.caller is not None
     context = run.caller.copy()

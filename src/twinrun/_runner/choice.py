@@ -73,6 +73,7 @@ def _is_simple(recipe: Recipe, lineup: Lineup) -> bool:
     return (
         len(lineup.candidates) == 1
         and recipe.mode == "inline"
+        and recipe.circuit is None
         and recipe.enabled is True
         and not callable(recipe.sample)
         and not callable(recipe.order)

@@ -12,9 +12,10 @@ import attrs
 from twinrun import settings
 from twinrun._accounts import dice
 from twinrun._runner.behaviours import Lineup
+from twinrun._runner.breaking import REFUSED, Permit
 from twinrun._runner.containment import contained, report
 from twinrun._runner.isolation import UnsharableError, copied
-from twinrun._runner.recipe import Recipe
+from twinrun._runner.recipe import Recipe, raises
 from twinrun._runner.scope import CANDIDATE, HOOK, scope
 from twinrun.result import BASELINE
 from twinrun.samplers import chosen
@@ -26,6 +27,7 @@ __all__ = [
     "Skip",
     "admits",
     "ask_before_run",
+    "ask_breaker",
     "ask_gates",
     "begin",
     "candidates_of",
@@ -56,6 +58,8 @@ class Plan:
     candidate_names: tuple[str, ...]
     calls: tuple[Call, ...]
     context: Mapping[str, Any]
+    permit: Permit | None = None
+    """The breaker's, where there is one."""
 
 
 class Skip(Exception):
@@ -149,6 +153,25 @@ def _planned(
         Skip: something fails that leaves the control alone.
     """
     candidates = candidates_of(recipe, lineup)
+    permit = ask_breaker(recipe)
+    try:
+        return _made(recipe, lineup, args, kwargs, context, candidates, permit)
+    except BaseException:
+        if permit is not None:
+            permit.drop()
+        raise
+
+
+def _made(
+    recipe: Recipe,
+    lineup: Lineup,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    context: Any,
+    candidates: Mapping[str, Behaviour],
+    permit: Permit | None,
+) -> Plan:
+    """Make the plan of a run of these candidates; raises Skip where something fails."""
     ask_before_run(recipe)
     calls = {lineup.control_name: Call(lineup.control_name, lineup.control, args, kwargs)}
     for name, function in candidates.items():
@@ -163,6 +186,7 @@ def _planned(
         tuple(candidates),
         tuple(calls[name] for name in order),
         context_of(recipe, context, args, kwargs),
+        permit,
     )
 
 
@@ -174,6 +198,20 @@ def candidates_of(recipe: Recipe, lineup: Lineup) -> Mapping[str, Behaviour]:
     if not candidates:
         raise Skip("baseline" if recipe.baseline else "no candidate")
     return candidates
+
+
+def ask_breaker(recipe: Recipe) -> Permit | None:
+    """Give the breaker's permit, None where there is no breaker; raises Skip while it is paused.
+
+    Where a mismatch raises it is not asked: no test must pass because its experiment is paused.
+    """
+    circuit = recipe.circuit
+    if circuit is None or raises(recipe):
+        return None
+    number = circuit.admit()
+    if number == REFUSED:
+        raise Skip("paused")
+    return Permit(circuit, number)
 
 
 def ask_before_run(recipe: Recipe) -> None:

@@ -61,6 +61,7 @@ class Turns:
                     context=plan.context,
                     began_ns=self._began,
                     observe=observe,
+                    permit=plan.permit,
                 )
             )
         finally:

@@ -9,10 +9,12 @@ from time import perf_counter_ns
 from typing import Any
 
 from twinrun._runner.behaviours import Lineup
+from twinrun._runner.breaking import Permit
 from twinrun._runner.containment import contained
 from twinrun._runner.gates import (
     Skip,
     ask_before_run,
+    ask_breaker,
     ask_gates,
     candidates_of,
     context_of,
@@ -99,13 +101,21 @@ class Pending:
         "judged",
         "order",
         "parts",
+        "permit",
         "recipe",
         "result",
         "waiter",
     )
 
-    def __init__(self, recipe: Recipe, control_name: str, names: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        control_name: str,
+        names: tuple[str, ...],
+        permit: Permit | None = None,
+    ) -> None:
         self.recipe = recipe
+        self.permit = permit
         self.control_name = control_name
         self.parts = tuple([Part(self, name) for name in names])
         self.context: Mapping[str, Any] = {}
@@ -161,6 +171,7 @@ class Pending:
                 judged=self.judged,
                 foreign=self.foreign,
                 cpu_ns=sum([part.cpu_ns for part in self.parts]),
+                permit=self.permit,
             )
             if self.caller is None:
                 self.result = self.concluding(run)
@@ -187,6 +198,8 @@ class Pending:
         """Count the run as skipped for this reason, unless it is counted already; it is over."""
         if self.claim():
             self.recipe.account.skip(reason)
+            if self.permit is not None:
+                self.permit.drop()
         self.is_over = True
         parts, self.parts = self.parts, ()  # each leads back to this
         pool.release(parts)
@@ -220,7 +233,8 @@ def _begin(
     """Go through the gates, then make the run; raises Skip where a gate says no."""
     ask_gates(recipe, lineup, args, kwargs, inside)
     candidates = candidates_of(recipe, lineup)
-    run = Pending(recipe, lineup.control_name, tuple(candidates))
+    permit = ask_breaker(recipe)
+    run = Pending(recipe, lineup.control_name, tuple(candidates), permit)
     try:
         reason = run.admit()
         if reason is not None:

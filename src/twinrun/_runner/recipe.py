@@ -13,7 +13,7 @@ from twinrun._runner.breaking import Circuit, circuit_of
 from twinrun.comparators import equal, same_error
 from twinrun.errors import ConfigurationError, MismatchError
 from twinrun.samplers import Breaker
-from twinrun.settings import checked_publishers
+from twinrun.settings import checked_publishers, current
 from twinrun.typing import (
     AfterRun,
     Clean,
@@ -25,7 +25,7 @@ from twinrun.typing import (
     PublisherLike,
 )
 
-__all__ = ["Options", "Recipe", "recipe_of"]
+__all__ = ["Options", "Recipe", "raises", "recipe_of"]
 
 
 class Options(TypedDict, total=False):
@@ -90,6 +90,12 @@ class Recipe:
     raise_on_mismatch: bool | None = None
     mismatch_error: type[MismatchError] = MismatchError
     on_failure: OnFailure | None = None
+
+
+def raises(recipe: Recipe) -> bool:
+    """Say whether a mismatch raises."""
+    own = recipe.raise_on_mismatch
+    return current.raising if own is None else own
 
 
 def recipe_of(name: Any, options: Mapping[str, Any]) -> Recipe:

@@ -8,14 +8,14 @@ from typing import Any, Final
 from twinrun import settings
 from twinrun._accounts import BATCH
 from twinrun._runner.containment import contained, report
-from twinrun._runner.recipe import Recipe
+from twinrun._runner.recipe import Recipe, raises
 from twinrun._runner.scope import HOOK, scope
 from twinrun.errors import MismatchError
 from twinrun.result import BASELINE, Comparison, Outcome, Result
 from twinrun.settings import is_evidence_only
 from twinrun.typing import PublisherLike
 
-__all__ = ["Cleaned", "attend", "fold", "is_wanted", "publish", "raise_if_mismatched", "raises"]
+__all__ = ["Cleaned", "attend", "fold", "is_wanted", "publish", "raise_if_mismatched"]
 
 _EVIDENCE: Final = frozenset({Outcome.MISMATCHED, Outcome.TIMED_OUT, Outcome.INCONCLUSIVE})
 
@@ -109,12 +109,6 @@ def _contained(recipe: Recipe, operation: str, function: Callable[..., Any], *ar
             raise
         report(recipe.name, operation, error, recipe.on_failure)
         return None
-
-
-def raises(recipe: Recipe) -> bool:
-    """Say whether a mismatch raises."""
-    own = recipe.raise_on_mismatch
-    return settings.current.raising if own is None else own
 
 
 def raise_if_mismatched(recipe: Recipe, result: Result, control: BaseException | None) -> None:

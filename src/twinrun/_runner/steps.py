@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime
 import sys
 from collections.abc import Callable, Mapping, Set
-from time import perf_counter_ns
+from time import perf_counter_ns, thread_time_ns
 from typing import Any
 
 import attrs
 
 from twinrun import tracebacks
 from twinrun._accounts import dice
+from twinrun._runner.breaking import Permit
 from twinrun._runner.containment import contained
 from twinrun._runner.judging import judge
 from twinrun._runner.recipe import Recipe
@@ -25,7 +26,7 @@ from twinrun._runner.reporting import (
 from twinrun._runner.scope import HOOK, scope
 from twinrun.difference import DifferenceKind
 from twinrun.observation import NOTHING, Observation
-from twinrun.result import Comparison, Result
+from twinrun.result import BASELINE, Comparison, Outcome, Result
 
 __all__ = ["Run", "conclude", "observed", "reached", "result_of"]
 
@@ -37,6 +38,7 @@ class Run:
     Off the caller's path that of the control is a twin, whose traceback is text already; `claim` is
     asked there right before the run is counted: whether it isn't counted otherwise. `foreign` are
     the ids of exceptions that belong to the caller besides, `cpu_ns` is the candidates' CPU time.
+    `permit` is the breaker's, which is told how the run ended.
     """
 
     recipe: Recipe
@@ -50,6 +52,7 @@ class Run:
     judged: Callable[[Recipe, Observation, Observation], Comparison] = judge
     foreign: Set[int] = frozenset()
     cpu_ns: int = 0
+    permit: Permit | None = None
 
 
 def observed(
@@ -82,6 +85,7 @@ def conclude(run: Run) -> Result | None:
     outside = scope.get()
     try:
         scope.set(HOOK)  # inside, since a signal's handler may raise right after it
+        cpu = thread_time_ns() if run.permit is not None else 0
         comparisons = tuple(run.judged(recipe, run.control, each) for each in run.candidates)
         if run.claim is not None and not run.claim():
             return None
@@ -91,6 +95,8 @@ def conclude(run: Run) -> Result | None:
             publish(recipe, result)
         else:
             _stand_ins(run)
+        if run.permit is not None:
+            _note(run, run.permit, comparisons, thread_time_ns() - cpu)
     except BaseException as error:  # of our own: the stack or the memory is at its end
         if not contained(error):
             raise
@@ -120,6 +126,28 @@ def _count(run: Run, comparisons: tuple[Comparison, ...]) -> None:
         ),
     )
     attend(run.recipe)
+
+
+def _note(
+    run: Run, permit: Permit, comparisons: tuple[Comparison, ...], concluding_ns: int
+) -> None:
+    """Tell the breaker how the run ended, and the log where the experiment pauses or resumes."""
+    failed = any(
+        c.outcome is Outcome.TIMED_OUT
+        or (
+            c.outcome is not Outcome.IGNORED
+            and c.candidate.exception is not None
+            and run.control.exception is None
+        )
+        for c in comparisons
+        if c.candidate.name != BASELINE
+    )
+    shown_ns = round(sum(each.cpu_time or 0.0 for each in run.candidates) * 1e9)
+    change = permit.note(failed, (run.cpu_ns or shown_ns) + concluding_ns)
+    if change is not None:
+        from twinrun._logging import warn
+
+        warn(change.event, experiment=run.recipe.name, **change.facts)
 
 
 def result_of(run: Run, comparisons: tuple[Comparison, ...]) -> Result:

@@ -205,6 +205,7 @@ class _Watch:
             context=plan.context,
             began_ns=self._began_ns,
             judged=self._judged,
+            permit=plan.permit,
         )
 
     def _judged(self, recipe: Recipe, control: Observation, candidate: Observation) -> Comparison:
