@@ -128,6 +128,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "_runner.quick",
         "_runner.awaiting",
         "_runner.driving",
+        "_runner.tasks",
         "_runner.asynchronous",
         "_runner.choice",
         "_runner",

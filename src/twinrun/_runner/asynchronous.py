@@ -1,4 +1,4 @@
-"""Runs in the caller's task, one behaviour after the other; each may be awaited."""
+"""Runs what is awaited: in the caller's task, one behaviour after the other, or in its mode."""
 
 from __future__ import annotations
 
@@ -7,23 +7,17 @@ from time import perf_counter_ns
 from typing import Any
 
 from twinrun import settings
-from twinrun._runner.awaiting import (
-    Metered,
-    calling,
-    cancellations,
-    is_awaitable,
-    shorten,
-)
+from twinrun._runner import tasks
+from twinrun._runner.awaiting import calling, is_awaitable, run_control
 from twinrun._runner.behaviours import Lineup
-from twinrun._runner.containment import contained
 from twinrun._runner.driving import Drive
 from twinrun._runner.endings import Ending
 from twinrun._runner.gates import Call, Plan, prepare
 from twinrun._runner.inline import Turns
 from twinrun._runner.recipe import Recipe
-from twinrun._runner.scope import Controlling, is_controlling
+from twinrun._runner.reporting import raises
+from twinrun._runner.scope import is_controlling
 from twinrun._runner.steps import Run, observed, result_of
-from twinrun.observation import Observation
 from twinrun.result import Result
 
 __all__ = ["alone", "control_alone", "execute", "is_awaitable", "thorough"]
@@ -69,76 +63,58 @@ async def execute(
     context: Any = None,
     observe: bool = False,
 ) -> Ending | None:
-    """Run an experiment; None, counted, where the control must run alone."""
+    """Run an experiment in its mode; None, counted, where the control must run alone.
+
+    Only `observe` waits for candidates off the caller's path. Where a mismatch raises, everything
+    is done inline.
+    """
     if is_controlling(recipe.account) and settings.current.blocked != "disabled":
         recipe.account.skip("reentry")
         return None
+    if recipe.mode != "inline" and not raises(recipe):
+        return await tasks.execute(recipe, lineup, args, kwargs, context, observe)
     plan = prepare(recipe, lineup, args, kwargs, context)
     return None if plan is None else await _execute(plan, observe)
 
 
 async def _execute(plan: Plan, observe: bool) -> Ending:
     """Run a plan's calls in their order, then conclude."""
-    turns = Turns(plan)
-    for call in plan.calls:
-        turns.before(call)
-        run = _run_control if call.context is None else _run_candidate
-        turns.after(call, *await run(plan.recipe, call))
+    recipe, turns = plan.recipe, Turns(plan)
+    try:
+        for call in plan.calls:
+            turns.before(call)
+            if call.context is None:
+                side = run_control(recipe, call.function, call.args, call.kwargs)
+            else:
+                side = _run_candidate(recipe, call)
+            ending, taken, spent = await side
+            turns.after(call, ending, observed(call.name, ending.value, ending.error, taken, spent))
+    except BaseException:  # aimed at the caller
+        recipe.account.skip("interrupted")
+        raise
     return turns.conclude(observe)
+
+
+async def _run_candidate(recipe: Recipe, call: Call) -> tuple[Ending, int, int | None]:
+    """Run a candidate in its own context, and no longer than it may take."""
+    assert call.context is not None
+    called = calling(call.function, call.args, call.kwargs)
+    drive = Drive(called, call.context, limit=recipe.timeout, cpu=recipe.cpu_time)
+    ending = await drive
+    return ending, drive.taken_ns, drive.cpu_ns
 
 
 async def control_alone(recipe: Recipe, lineup: Lineup) -> Result:
     """Run the control and nothing else, and say what it did."""
     began = perf_counter_ns()
-    call = Call(lineup.control_name, lineup.control, (), {})
-    _, observation = await _run_control(recipe, call, is_counted=True)
+    name = lineup.control_name
+    ending, taken, spent = await run_control(recipe, lineup.control, (), {})
     run = Run(
         recipe=recipe,
-        control=observation,
+        control=observed(name, ending.value, ending.error, taken, spent),
         candidates=(),
-        order=(call.name,),
+        order=(name,),
         context={},
         began_ns=began,
     )
     return result_of(run, ())
-
-
-async def _run_control(
-    recipe: Recipe, call: Call, is_counted: bool = False
-) -> tuple[Ending, Observation]:
-    """Run the control in the caller's own context, marked so that recursion runs it alone."""
-    is_aimed = cancellations()
-    metered = Metered(calling(call)) if recipe.cpu_time else None
-    start = perf_counter_ns()
-    try:
-        with Controlling(recipe.account):
-            if metered is None:
-                value = call.function(*call.args, **call.kwargs)
-                value = await value if is_awaitable(value) else value
-            else:
-                value = await metered
-    except BaseException as error:
-        taken = perf_counter_ns() - start
-        if not contained(error) or is_aimed(error):
-            if not is_counted:
-                recipe.account.skip("interrupted")
-            raise
-        shorten(error)
-        ending = Ending(None, error)
-    else:
-        taken = perf_counter_ns() - start
-        ending = Ending(value)
-    spent = None if metered is None else metered.cpu_ns
-    return ending, observed(call.name, ending.value, ending.error, taken, spent)
-
-
-async def _run_candidate(recipe: Recipe, call: Call) -> tuple[Ending, Observation]:
-    """Run a candidate in its own context, and no longer than it may take."""
-    assert call.context is not None
-    drive = Drive(calling(call), call.context, limit=recipe.timeout, cpu=recipe.cpu_time)
-    try:
-        ending = await drive
-    except BaseException:
-        recipe.account.skip("interrupted")
-        raise
-    return ending, observed(call.name, ending.value, ending.error, drive.taken_ns, drive.cpu_ns)

@@ -6,19 +6,23 @@ import asyncio
 from asyncio import CancelledError, Task
 from collections.abc import Callable, Coroutine, Generator
 from inspect import CO_ITERABLE_COROUTINE
-from time import thread_time_ns
+from time import perf_counter_ns, thread_time_ns
 from types import GeneratorType
 from typing import Any, Final
 
-from twinrun._runner.gates import Call
+from twinrun._runner.containment import contained
+from twinrun._runner.endings import Ending
+from twinrun._runner.recipe import Recipe
+from twinrun._runner.scope import Controlling
+from twinrun.typing import Behaviour
 
 __all__ = [
     "Metered",
     "calling",
-    "cancellations",
     "current_task",
     "is_awaitable",
     "is_to_be_cancelled",
+    "run_control",
     "shorten",
     "without_frame",
 ]
@@ -36,10 +40,40 @@ def is_awaitable(value: Any) -> bool:
     return any("__await__" in _names(each) for each in _mro(cls))
 
 
-async def calling(call: Call) -> Any:
+async def calling(function: Behaviour, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call a behaviour and, where it gives something to await, await that."""
-    value = call.function(*call.args, **call.kwargs)
+    value = function(*args, **kwargs)
     return await value if is_awaitable(value) else value
+
+
+async def run_control(
+    recipe: Recipe, function: Behaviour, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Ending, int, int | None]:
+    """Run the control in the caller's own context, marked so that recursion runs it alone.
+
+    Gives how it ended, and its nanoseconds by the clock and, where wanted, of CPU time. Raises what
+    is aimed at the caller.
+    """
+    is_aimed = _cancellations()
+    metered = Metered(calling(function, args, kwargs)) if recipe.cpu_time else None
+    start = perf_counter_ns()
+    try:
+        with Controlling(recipe.account):
+            if metered is None:
+                value = function(*args, **kwargs)
+                value = await value if is_awaitable(value) else value
+            else:
+                value = await metered
+    except BaseException as error:
+        taken = perf_counter_ns() - start
+        if not contained(error) or is_aimed(error):
+            raise
+        shorten(error)
+        ending = Ending(None, error)
+    else:
+        taken = perf_counter_ns() - start
+        ending = Ending(value)
+    return ending, taken, None if metered is None else metered.cpu_ns
 
 
 def current_task() -> Task[Any] | None:
@@ -55,7 +89,7 @@ def is_to_be_cancelled(task: Task[Any] | None) -> bool:
     return getattr(task, "_must_cancel", False) is True
 
 
-def cancellations() -> Callable[[BaseException], bool]:
+def _cancellations() -> Callable[[BaseException], bool]:
     """Give what says, of an exception raised from now on, whether the caller is being cancelled."""
     task = current_task()
     before = 0 if task is None else task.cancelling() - is_to_be_cancelled(task)

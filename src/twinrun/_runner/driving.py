@@ -19,7 +19,7 @@ from types import CoroutineType, GeneratorType
 from typing import Any, Final
 
 from twinrun._runner.awaiting import current_task, is_to_be_cancelled, shorten, without_frame
-from twinrun._runner.containment import contained
+from twinrun._runner.containment import contained, raised_by_signal_handler
 from twinrun._runner.endings import Ending
 from twinrun.observation import NOTHING
 
@@ -145,7 +145,7 @@ class Drive:
         except StopIteration as stop:
             return Ending(stop.value), None
         except BaseException as error:
-            if not (self._is_alone or contained(error)):
+            if not self._stays(error):
                 raise
             shorten(error)
             return Ending(None, error), None
@@ -157,6 +157,15 @@ class Drive:
             if task is not None:
                 self._counted = task.cancelling()
                 self._grew = self._counted > cancels
+
+    def _stays(self, error: BaseException) -> bool:
+        """Say whether an exception stays with us; of a signal's handler, what ends the process."""
+        if not self._is_alone:
+            return contained(error)
+        return not (
+            issubclass(type(error), (SystemExit, KeyboardInterrupt))
+            and raised_by_signal_handler(error)
+        )
 
     def _waited(self, awaited: Any) -> Any:
         """Give what the task is to wait for: this, in place of what the candidate waits for."""
@@ -203,7 +212,7 @@ class Drive:
                 try:
                     self._context.run(each.close)
                 except BaseException as error:
-                    if not (self._is_alone or contained(error)):
+                    if not self._stays(error):
                         raise
             left = [each for each in left if _is_suspended(each)]
             if not left:

@@ -1,0 +1,142 @@
+"""Runs candidates as tasks of the running event loop, beside the control or after it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from asyncio import AbstractEventLoop, Future, Task
+from typing import Any, Final
+
+from twinrun._runner.awaiting import calling, run_control
+from twinrun._runner.background import kept
+from twinrun._runner.behaviours import Lineup
+from twinrun._runner.driving import Drive
+from twinrun._runner.endings import Ending
+from twinrun._runner.pending import Part, Pending, begin
+from twinrun._runner.recipe import Recipe
+from twinrun._runner.scope import CANDIDATE, scope
+from twinrun._runner.steps import observed
+from twinrun._wakeups import Wakeup
+
+__all__ = ["execute", "let_go"]
+
+_CLOSED: Final = "loop closed"
+"""Why a run is skipped whose candidates ended with their event loop."""
+
+_under_way: dict[AbstractEventLoop, dict[Task[None], Pending]] = {}
+"""The tasks under way by their loops, which themselves hold them but weakly."""
+
+
+async def execute(
+    recipe: Recipe,
+    lineup: Lineup,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    context: Any,
+    observe: bool,
+) -> Ending | None:
+    """Run an experiment in mode concurrent or background; None where the control must run alone."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:  # an event loop that is not asyncio's
+        recipe.account.skip("no loop")
+        return None
+    let_go()
+    run = begin(recipe, lineup, args, kwargs, context)
+    if run is None:
+        return None
+    run.waiter = waiter = _TaskWakeup(loop) if observe else None
+    tasks: list[Task[None]] = []
+    try:
+        if recipe.mode == "concurrent":
+            tasks += _started(run, loop)
+        run.order.append(run.control_name)
+        ending, taken, spent = await run_control(recipe, lineup.control, args, kwargs)
+        run.control_over(kept(run, ending, taken, spent))
+        if recipe.mode != "concurrent":
+            tasks += _started(run, loop)
+        if waiter is not None:
+            await waiter.future
+            ending.result = run.result
+        return ending
+    except BaseException:  # aimed at the caller
+        run.give_up("interrupted")
+        if not loop.is_closed():
+            for task in tasks:
+                task.cancel()
+        raise
+
+
+def _started(run: Pending, loop: AbstractEventLoop) -> list[Task[None]]:
+    """Start a task for each candidate.
+
+    Not by the loop's task factory, which might let it run before the control.
+    """
+    tasks = _under_way.setdefault(loop, {})
+    for part in run.parts:
+        task = Task(_run_candidate(part), loop=loop, name=f"twinrun {run.recipe.name} {part.name}")
+        task._log_destroy_pending = False  # if its loop forgets it, it is counted instead
+        tasks[task] = run
+        task.add_done_callback(_finished)
+    return [task for task in tasks if tasks[task] is run]
+
+
+async def _run_candidate(part: Part) -> None:
+    """Run a candidate in its own context, and no longer than it may take."""
+    run, recipe = part.run, part.run.recipe
+    if run.is_over:
+        return
+    assert run.caller is not None
+    context = run.caller.copy()
+    context.run(scope.set, CANDIDATE)
+    run.order.append(part.name)
+    called = calling(part.function, part.args, part.kwargs)
+    drive = Drive(called, context, limit=recipe.timeout, cpu=True, is_alone=True)
+    ending = await drive
+    part.cpu_ns = drive.cpu_ns or 0
+    if drive.is_expired:
+        assert recipe.timeout is not None
+        part.expire(recipe.timeout, drive.taken_ns)
+    else:
+        spent = drive.cpu_ns if recipe.cpu_time else None
+        part.over(observed(part.name, ending.value, ending.error, drive.taken_ns, spent))
+
+
+def _finished(task: Task[None]) -> None:
+    """Let go of a task that is over; its run, if the task did not come to its end, is too."""
+    loop = task.get_loop()
+    tasks = _under_way.get(loop, {})
+    run = tasks.pop(task, None)
+    if not tasks:
+        _under_way.pop(loop, None)
+    ended = not task.cancelled() and task.exception() is None
+    if run is not None and not ended:
+        run.give_up(_CLOSED if task.cancelled() else "internal")
+
+
+def let_go() -> None:
+    """Let go of the tasks of event loops that were closed while they were under way."""
+    for loop in list(_under_way):
+        if loop.is_closed():
+            for task, run in _under_way.pop(loop, {}).items():
+                run.give_up(_CLOSED)
+                task.get_coro().close()
+
+
+class _TaskWakeup(Wakeup):
+    """Wakes a task, from whatever thread."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self.future: Future[None] = loop.create_future()
+
+    def set(self) -> None:
+        """Wake the task, unless its loop was closed."""
+        with contextlib.suppress(RuntimeError):
+            self.future.get_loop().call_soon_threadsafe(_wake, self.future)
+
+
+def _wake(future: Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
