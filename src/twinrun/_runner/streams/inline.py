@@ -15,6 +15,7 @@ from twinrun._runner.gates import Plan, begin
 from twinrun._runner.recipe import Recipe
 from twinrun._runner.scope import HOOK, scope
 from twinrun._runner.steps import Run, conclude
+from twinrun._runner.streams.closing import keep
 from twinrun._runner.streams.lanes import Lane
 from twinrun._runner.streams.sides import CLOSED, RETURNED, Side, is_closing
 from twinrun.errors import MismatchError
@@ -176,6 +177,8 @@ class _Watch:
         if plan is None:
             return
         is_dropped = self.caller() is None
+        if is_dropped and self.control.ended is None:
+            keep(self._stream)  # it has ignored its end, which Python has complained of by now
         for lane in self._lanes:
             lane.close()
         if is_dropped and scope.get() is HOOK:

@@ -16,15 +16,13 @@ from twinrun._runner.isolation import UnsharableError, copied, shared_types
 from twinrun._runner.judging import judge, judge_late
 from twinrun._runner.recipe import Recipe
 from twinrun._runner.scope import HOOK, scope
+from twinrun._runner.streams.closing import shut
 from twinrun._runner.streams.sides import CLOSED, RAISED, RETURNED, Side, is_closing
 from twinrun.comparators import equal
 from twinrun.observation import NOTHING, Observation
 from twinrun.result import Comparison, Outcome
 
 __all__ = ["Lane"]
-
-_CLOSINGS: Final = 10
-"""So often a candidate is closed that goes on when it is closed."""
 
 _shared: Final = shared_types()
 
@@ -41,7 +39,7 @@ class Lane(Side):
     def __init__(self, recipe: Recipe, call: Call) -> None:
         super().__init__(recipe, call.name)
         self._call = call
-        self._stream: Generator[Any, Any, Any] | None = None
+        self._stream: GeneratorType[Any, Any, Any] | None = None
         self._by_eq = recipe.compare is equal
         self._limit_ns = None if recipe.timeout is None else recipe.timeout * 1e9
         self._sent: Any = None
@@ -108,20 +106,12 @@ class Lane(Side):
         return run(self._stream.throw, tracebacks.twin(thrown))
 
     def close(self) -> None:
-        """Close a stream that is not at its end; what comes of that is nobody's business."""
-        if self.ended is not None:
-            return
-        self.end(CLOSED)
-        stream, context = self._stream, self._call.context
-        if stream is None or context is None:
-            return
-        for _ in range(_CLOSINGS):
-            try:
-                context.run(stream.close)
-                return
-            except BaseException as error:
-                if not contained(error):
-                    raise
+        """Close the stream if it is not at its end; what comes of that is nobody's business."""
+        if self.ended is None:
+            self.end(CLOSED)
+        stream, self._stream = self._stream, None
+        if stream is not None and self._call.context is not None:
+            shut(self._call.context.run, stream)
 
     # Comparing -----------------------------------------------------------------------------------
 
@@ -180,13 +170,13 @@ def _is_same(a: Any, b: Any) -> bool:
         return False
 
 
-def _opened(call: Call) -> Generator[Any, Any, Any]:
+def _opened(call: Call) -> GeneratorType[Any, Any, Any]:
     """Call a candidate; what is no generator, but can be iterated, is made one."""
     try:
         made = call.function(*call.args, **call.kwargs)
     except StopIteration as error:
         raise RuntimeError("the candidate raised StopIteration when it was called") from error
-    return made if type(made) is GeneratorType else _iterated(made)
+    return made if type(made) is GeneratorType else _iterated(made)  # type: ignore[return-value]
 
 
 def _iterated(iterable: Any) -> Generator[Any, Any, Any]:
