@@ -26,6 +26,7 @@ PUBLIC: dict[str, set[str]] = {
         "Result",
         "Stream",
         "Tally",
+        "aflush",
         "configure",
         "disabled",
         "experiment",
@@ -152,6 +153,7 @@ PUBLIC: dict[str, set[str]] = {
     "twinrun.settings": {
         "Gate",
         "Settings",
+        "aflush",
         "checked_publishers",
         "configure",
         "current",

@@ -21,6 +21,7 @@ __all__ = [
     "OnFailure",
     "Publisher",
     "PublisherLike",
+    "Sink",
 ]
 
 Behaviour: TypeAlias = Callable[..., Any]
@@ -67,3 +68,29 @@ class Publisher(Protocol):
 
 PublisherLike: TypeAlias = Publisher | Callable[[Result], Any]
 """What serves as a publisher: a plain callable too."""
+
+
+class Sink(Protocol):
+    """A publisher's two halves, between which `twinrun.publishers.Buffered` can stand.
+
+    What else a sink may have, and is called where it is there:
+
+    - `idle(ledgers)`: on the delivering thread, once in an interval and before a flush is done,
+      with the ledgers of all experiments that publish here: for what reads tallies. It may raise.
+    - `close()`: nothing comes after it.
+    """
+
+    def record(self, result: Result) -> bytes | None:
+        """Make what is kept of a result, None if it is not worth keeping.
+
+        It is called on the publishing thread, so that the record shows the values as they were
+        compared, and keeps none of them alive. With a spool it lies on disk: no secrets, no pickle.
+        """
+
+    def deliver(self, records: list[bytes]) -> object:
+        """Deliver records, the oldest first; on the delivering thread, which it may hold up.
+
+        If it raises, they come again, alone or in other batches, and so they do in another process
+        if this one dies meanwhile: it must not matter if a record is delivered twice. What it
+        removes from the front of the list before it raises does not come again.
+        """

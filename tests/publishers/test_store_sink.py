@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twinrun import cleaners
+from twinrun.delivery import Counts, Delivery
 from twinrun.difference import Difference, DifferenceKind
 from twinrun.errors import ConfigurationError
 from twinrun.observation import Observation
@@ -115,7 +116,7 @@ def read(path, what):
 PRELUDE = """
     import atexit, logging, os, sys
     import twinrun
-    from twinrun import delivery
+    from twinrun._delivery import exits
     from twinrun.publishers.store import StorePublisher
 
     logging.getLogger("twinrun").addHandler(logging.NullHandler())
@@ -289,10 +290,12 @@ def test_a_store_that_cannot_be_opened_costs_one_warning(make, tmp_path, told, k
         assert not publisher.flush(0.01)
     assert not publisher.flush(0.05)
     publisher._delivery.close(0.01)
-    assert publisher.dropped == ledger.drops == {"closed": 5}
+    assert publisher.counts == Counts(accepted=5, evicted={"closed": 5})
+    assert ledger.drops == {"closed": 5}
     assert [event for event, _ in told] == ["delivery.failed"]
     publisher.publish(result(6))
-    assert publisher.dropped == ledger.drops == {"closed": 6}
+    assert publisher.counts.dropped == {"closed": 1}
+    assert ledger.drops == {"closed": 6}
 
 
 def test_a_store_that_comes_up_later_gets_everything(make, path, told):
@@ -310,8 +313,8 @@ def test_a_store_that_comes_up_later_gets_everything(make, path, told):
     assert publisher.flush(LONG)
     assert read(place / "store.db", lambda store: store.tally("quote")) == ledger.now
     assert read(place / "store.db", lambda store: store.groups("quote")[0].count) == 3
-    assert publisher.dropped == {}
-    assert len(told) == 1
+    assert publisher.counts == Counts(accepted=3, delivered=3)
+    assert [event for event, _ in told] == ["delivery.failed", "delivery.recovered"]
 
 
 def test_a_locked_store_is_waited_for(make, path):
@@ -329,14 +332,15 @@ def test_a_locked_store_is_waited_for(make, path):
     assert read(path, lambda store: store.groups("quote")[0].count) == 2
 
 
-def test_what_finds_no_room_is_dropped_and_counted(make, path, monkeypatch):
+def test_what_finds_no_room_is_dropped_and_counted(make):
     """A full queue refuses; the ledger of the experiment hears of it, and of no other's."""
-    monkeypatch.setattr("twinrun.delivery.Delivery.put", lambda self, record: False)
     publisher = make()
+    publisher._delivery = Delivery(publisher, name="store", capacity=1, interval=FOREVER)
     ledgers = Ledger(), Ledger("other")
     for ledger in ledgers:
         publisher.watch(ledger)
-    publisher.publish(result())
+    publisher.publish(result(1))
+    publisher.publish(result(2))
     assert [ledger.drops for ledger in ledgers] == [{"full": 1}, {}]
 
 
@@ -375,8 +379,8 @@ def test_a_read_only_directory_loses_nothing_silently(tmp_path):
         """
         import sqlalchemy.dialects.sqlite.pysqlite, twinrun._logging  # while they may be read
 
-        delivery.EXIT_SECONDS = 0.2
-        atexit.register(lambda: print(publisher.dropped, twinrun.tallies()["quote"].dropped))
+        exits.EXIT_SECONDS = 0.2
+        atexit.register(lambda: print(publisher.counts.evicted, twinrun.tallies()["quote"].dropped))
         if os.getuid() == 0:
             os.setuid(65534)
         for _ in range(3):
@@ -403,14 +407,14 @@ def test_a_full_disk_is_survived_and_made_up_for(path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (os.path.getsize(sys.argv[1]) + 4096, hard))
         for number in range(100):
             mismatch(f"new{number}")
-        print(publisher.flush(0.3), publisher.dropped)
+        print(publisher.flush(0.3), publisher.counts.pending)
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-        print(publisher.flush(30), publisher.dropped)
+        print(publisher.flush(30), publisher.counts.delivered)
         """,
         path,
         0.01,
     )
-    assert done.stdout == "False {}\nTrue {}\n"
+    assert done.stdout == "False 100\nTrue 101\n"
     groups = read(path, lambda store: store.groups("quote"))
     assert sum(group.count for group in groups) == 101
     with sqlite3.connect(path) as connection:

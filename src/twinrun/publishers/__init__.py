@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from twinrun.publishers.buffered import Buffered
     from twinrun.publishers.jsonl import JSONLinesPublisher
     from twinrun.publishers.memory import MemoryPublisher
     from twinrun.publishers.statsd import StatsdPublisher
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from twinrun.publishers.structlog import StructlogPublisher
 
 __all__ = [
+    "Buffered",
     "JSONLinesPublisher",
     "MemoryPublisher",
     "StatsdPublisher",
@@ -21,6 +23,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Buffered": "buffered",
     "JSONLinesPublisher": "jsonl",
     "MemoryPublisher": "memory",
     "StatsdPublisher": "statsd",
