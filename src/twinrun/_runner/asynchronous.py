@@ -14,8 +14,7 @@ from twinrun._runner.driving import Drive
 from twinrun._runner.endings import Ending
 from twinrun._runner.gates import Call, Plan, prepare
 from twinrun._runner.inline import Turns
-from twinrun._runner.recipe import Recipe
-from twinrun._runner.reporting import raises
+from twinrun._runner.recipe import Recipe, raises
 from twinrun._runner.scope import is_controlling
 from twinrun._runner.steps import Run, observed, result_of
 from twinrun.result import Result
