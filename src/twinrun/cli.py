@@ -1,4 +1,4 @@
-"""The command line: what is known of the experiments in a store."""
+"""The command line: what is known of the experiments in a store, and what is on its way there."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import difflib
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import NoReturn
 
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
+from twinrun import recovery
 from twinrun.analysis import summary
 from twinrun.errors import ConfigurationError
 from twinrun.reports import group, json, terminal
 from twinrun.reports.texts import line, plain
+from twinrun.spool import Counts, Spool
 from twinrun.store import (
     ExperimentRecord,
     GroupRecord,
@@ -29,6 +31,7 @@ __all__ = [
     "COULD_NOT_TELL",
     "INTERRUPTED",
     "CouldNotTellError",
+    "deliver",
     "report",
     "run",
     "show",
@@ -36,17 +39,18 @@ __all__ = [
 ]
 
 COULD_NOT_TELL = 3
-"""The exit status where there is no answer: no store, or no such experiment or group."""
+"""The exit status where there is no answer: no store or spool, no such experiment or group."""
 
 INTERRUPTED = 130
 """The exit status after Ctrl-C: 128 and the number of SIGINT, as in a shell."""
 
 _NAMED = 10
 _PIPED_WIDTH = 100
+_UNBOUNDED = 1 << 62  # bytes: what is delivered makes room, nothing has to go for it
 
 
 class CouldNotTellError(click.ClickException):
-    """There is nothing to report on; the text says what to do next."""
+    """There is nothing to report on or to deliver; the text says what to do next."""
 
     exit_code = COULD_NOT_TELL
 
@@ -57,25 +61,29 @@ def twinrun() -> None:
     """Read what experiments found out: the trusted code beside its replacement.
 
     \b
-    Exit status: 0 done, 2 wrong usage, 3 no answer (no store, no such experiment
+    Exit status: 0 done, 2 wrong usage, 3 no answer (no store or spool, no such experiment
     or group), 130 interrupted.
     """
 
 
-_store_option = click.option(
-    "--store",
-    "location",
-    metavar="URL",
-    envvar="TWINRUN_STORE",
-    show_envvar=True,
-    help="The store to read: the path of an SQLite file, or sqlite:///path.",
-)
+def _store_to(use: str) -> Callable[[click.decorators.FC], click.decorators.FC]:
+    """Make the option that names the store, for a use of it."""
+    return click.option(
+        "--store",
+        "location",
+        metavar="URL",
+        envvar="TWINRUN_STORE",
+        show_envvar=True,
+        help=f"The store to {use}: the path of an SQLite file, or sqlite:///path.",
+    )
+
+
 _json_option = click.option("--json", "as_json", is_flag=True, help="Write stable JSON instead.")
 
 
 @twinrun.command()
 @click.argument("experiment", required=False)
-@_store_option
+@_store_to("read")
 @click.option(
     "--groups",
     "limit",
@@ -109,7 +117,7 @@ def report(experiment: str | None, location: str | None, limit: int, as_json: bo
 
 @twinrun.command()
 @click.argument("fingerprint", metavar="GROUP")
-@_store_option
+@_store_to("read")
 @click.option("--all", "in_full", is_flag=True, help="Show every example kept, not only the first.")
 @_json_option
 def show(fingerprint: str, location: str | None, in_full: bool, as_json: bool) -> None:
@@ -140,8 +148,76 @@ def show(fingerprint: str, location: str | None, in_full: bool, as_json: bool) -
         _write(group.show(found, total, shown, len(exemplars), _width(), _styled()))
 
 
+@twinrun.command()
+@click.argument("directory")
+@_store_to("write to")
+def deliver(directory: str, location: str | None) -> None:
+    """Deliver what crashed processes left in a spool.
+
+    DIRECTORY is the `spool=` of a Buffered publisher. What dead processes left there is written to
+    the store and then removed; what running processes keep there is left to them. Ctrl-C stops it
+    after a transaction: run it again for the rest.
+
+    \b
+    Examples:
+      twinrun deliver /var/spool/shop --store twinrun.db
+      twinrun deliver /var/spool/shop/dead --store twinrun.db   # those that were set aside
+    """
+    spool = _spool(directory)
+    with _opened(location, create=True) as store, closing(spool):
+        spool.adopt()
+        _show_delivery(spool, store)
+        counts, running = spool.counts, spool.kept_by_others()
+    if counts == Counts():
+        click.echo(f"Nothing to deliver: no dead process left records in {directory}.")
+    else:
+        click.echo(f"{_number(counts.delivered, 'record')} delivered to {store}.")
+    if running:
+        click.echo(f"{_number(running, 'file')} left to running processes, which deliver them.")
+    for count, what in (
+        (counts.set_aside, f"can't be stored: set aside in {os.path.join(directory, 'dead')}"),
+        (counts.corrupt, "lost: damaged on the disk"),
+        (counts.evicted, "lost: there was no room to set aside what can't be stored"),
+    ):
+        if count:
+            click.echo(f"{_number(count, 'record')} {what}.", err=True)
+
+
+def _spool(directory: str) -> Spool:
+    """Open the spool that is to be delivered, or say why it can't be."""
+    if not os.path.isdir(directory):
+        raise CouldNotTellError(
+            f"There is no directory {directory!r}. A spool is made when its first record comes."
+        )
+    if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+        raise CouldNotTellError(f"The directory {directory!r} can't be read and written.")
+    try:
+        return Spool(directory, max_bytes=_UNBOUNDED)
+    except ConfigurationError as error:
+        raise CouldNotTellError(_sentence(error)) from None
+
+
+def _show_delivery(spool: Spool, store: Store) -> None:
+    """Deliver what was adopted, and show how far it is where somebody looks."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task("Delivering", total=spool.counts.pending)
+        try:
+            for count in recovery.deliver(spool, store):
+                progress.advance(task, count)
+        except recovery.RefusedError as error:
+            raise CouldNotTellError(_sentence(error)) from None
+
+
+def _number(count: int, singular: str) -> str:
+    return f"{count:,} {singular}" if count == 1 else f"{count:,} {singular}s"
+
+
 @contextmanager
-def _opened(location: str | None) -> Iterator[Store]:
+def _opened(location: str | None, *, create: bool = False) -> Iterator[Store]:
     """Open the store that was asked for, or say what to do where there is none to open."""
     if not location:
         raise click.UsageError(
@@ -149,7 +225,7 @@ def _opened(location: str | None) -> Iterator[Store]:
             "for example: --store twinrun.db\n`twinrun demo` makes one to look at."
         )
     try:
-        with Store(location, create=False) as store:
+        with Store(location, create=create) as store:
             yield store
     except StoreNotFoundError as error:
         raise CouldNotTellError(
@@ -162,7 +238,8 @@ def _opened(location: str | None) -> Iterator[Store]:
         raise click.UsageError(_sentence(error)) from None
     except (SQLAlchemyError, OSError) as error:
         reason = getattr(error, "orig", None) or error
-        raise CouldNotTellError(f"The store can't be read: {_sentence(reason)}") from None
+        use, after = ("written", " What is not delivered waits.") if create else ("read", "")
+        raise CouldNotTellError(f"The store can't be {use}: {_sentence(reason)}{after}") from None
 
 
 def _sentence(error: BaseException) -> str:

@@ -134,6 +134,11 @@ class Spool:
         self._check_process()
         return 0 if self._intake.closed else self._shelf.adopt()
 
+    def kept_by_others(self) -> int:
+        """Count the segments in the directory that others keep: processes that live."""
+        self._check_process()
+        return self._shelf.kept_by_others()
+
     def close(self) -> None:
         """Take nothing more, and leave what is not delivered to whoever adopts it next."""
         self._check_process()

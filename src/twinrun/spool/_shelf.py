@@ -16,7 +16,7 @@ from twinrun.spool import _folder as folder
 from twinrun.spool._adoption import adopted
 from twinrun.spool._frames import frames
 from twinrun.spool._home import Home
-from twinrun.spool._segments import Position, Segment
+from twinrun.spool._segments import Name, Position, Segment
 
 __all__ = ["Counts", "Shelf"]
 
@@ -117,9 +117,9 @@ class Shelf:
             if not alone or segment is None:
                 return False
             record = self._record(segment, position)
-            if record is None or not segment.settle(position):
+            if not segment.settle(position):
                 return False
-            kept = keep(record)
+            kept = record is not None and keep(record)
             self._count(set_aside=kept, evicted=not kept)
             self._advance([segment])
             return kept
@@ -137,6 +137,13 @@ class Shelf:
                         self._count(adopted=segment.count)
                         taken += 1
         return taken
+
+    def kept_by_others(self) -> int:
+        """Count the segments in the directory that belong to another spool."""
+        with suppress(OSError), folder.opened(self._home.path) as directory:
+            names = filter(None, map(Name.parse, os.listdir(directory)))
+            return sum(name.id not in self.segments for name in names)
+        return 0
 
     def make_room(self) -> None:
         """Evict what a new segment takes the room of; raises OSError if there is none on the disk.
