@@ -176,7 +176,7 @@ class Circuit:
                 return self._pause(state, "budget", now)
         if failures >= self._failures:
             return self._pause(state, "failures", now)
-        if failures == state.failures and not (debt or (cpu and self._share)):
+        if failures == state.failures and not (cpu and self._share):
             return state, None
         return (
             _On(
