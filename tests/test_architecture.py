@@ -89,6 +89,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "_kinds",
         "_delivery.waiting",
         "_delivery.sifting",
+        "_delivery.spooled",
         "_delivery.exits",
         "_delivery",
         "delivery",

@@ -5,22 +5,19 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Generator
-from time import perf_counter_ns
+from types import GeneratorType
 from typing import Any, Final
 
+from twinrun import tracebacks
 from twinrun._runner.behaviours import Lineup
 from twinrun._runner.containment import contained
 from twinrun._runner.endings import Ending
-from twinrun._runner.gates import Plan, begin
+from twinrun._runner.gates import Call, Plan, begin
 from twinrun._runner.recipe import Recipe
-from twinrun._runner.scope import HOOK, scope
-from twinrun._runner.steps import Run, conclude
-from twinrun._runner.streams.closing import keep
+from twinrun._runner.streams.closing import shut
 from twinrun._runner.streams.lanes import Lane
-from twinrun._runner.streams.sides import CLOSED, RETURNED, Side, is_closing
-from twinrun.errors import MismatchError
-from twinrun.observation import Observation
-from twinrun.result import Comparison
+from twinrun._runner.streams.sides import CLOSED, RAISED, RETURNED, is_closing
+from twinrun._runner.streams.watches import Watch
 
 __all__ = ["driven"]
 
@@ -47,7 +44,7 @@ def _drive(watch: _Watch, plan: Callable[[], Plan | None]) -> _Stream:
     sent: Any = None
     thrown: BaseException | None = None
     try:
-        watch.begin(plan())
+        watch.begin(plan(), _Lane)
         del plan  # the arguments are the behaviours' now
         while True:
             ending = watch.move(sent, thrown)
@@ -71,49 +68,66 @@ def _drive(watch: _Watch, plan: Callable[[], Plan | None]) -> _Stream:
         watch.leave()
 
 
-class _Watch:
-    """One call of a generator function: the control's stream, and the candidates' beside it."""
+class _Lane(Lane):
+    """A candidate's generator."""
 
-    __slots__ = (
-        "__weakref__",
-        "_after",
-        "_before",
-        "_began_ns",
-        "_lanes",
-        "_plan",
-        "_recipe",
-        "_stream",
-        "caller",
-        "control",
-    )
+    __slots__ = ("_stream",)
 
-    def __init__(self, recipe: Recipe, name: str, stream: _Stream) -> None:
-        self._recipe = recipe
-        self._stream = stream
-        self._plan: Plan | None = None  # None before it begins, and once it is counted
-        self._lanes: tuple[Lane, ...] = ()
-        self._before: list[Lane] = []
-        self._after: list[Lane] = []
-        self._began_ns = 0
-        self.control = Side(recipe, name)
-        self.caller: Callable[[], object] = object
-        """Gives the caller's generator; None where that is being finalised."""
+    def __init__(self, recipe: Recipe, call: Call) -> None:
+        super().__init__(recipe, call)
+        self._stream: GeneratorType[Any, Any, Any] | None = None
 
-    def begin(self, plan: Plan | None) -> None:
-        """Make a lane for each candidate, where this is an experiment."""
-        if plan is None:
+    def step(self, thrown: BaseException | None) -> None:
+        """Take one step, in the candidate's context; whatever comes of it is evidence."""
+        if self.ended is not None:
             return
-        lanes: dict[str, Lane] = {}
-        side = self._before
-        for call in plan.calls:
-            if call.context is None:
-                side = self._after
+        began = self.begin()
+        try:
+            item = self._item(thrown)
+        except StopIteration as stop:
+            self.spent(began)
+            self.end(RETURNED, stop.value)
+        except BaseException as error:
+            self.spent(began)
+            if not contained(error):
+                raise
+            ending = Ending(None, error)
+            ending.put_by()
+            self.end(RAISED, ending=ending)
+        else:
+            self.spent(began)
+            if is_closing(thrown):
+                self.end(CLOSED)
             else:
-                lanes[call.name] = Lane(self._recipe, call)
-                side.append(lanes[call.name])
-        self._lanes = tuple([lanes[name] for name in plan.candidate_names])
-        self._began_ns = perf_counter_ns()
-        self._plan = plan
+                self.give(item)
+            if self.is_late():
+                self.close()
+
+    def _item(self, thrown: BaseException | None) -> Any:
+        """Ask for the next item, or close the stream where the caller does."""
+        assert self._call.context is not None
+        run = self._call.context.run
+        if self._stream is None:
+            self._stream = run(_opened, self._call)
+        if thrown is None:
+            return run(self._stream.send, self._sent)
+        if is_closing(thrown):
+            return run(self._stream.close)
+        return run(self._stream.throw, tracebacks.twin(thrown))
+
+    def close(self) -> None:
+        """Close the stream if it is not at its end; what comes of that is nobody's business."""
+        if self.ended is None:
+            self.end(CLOSED)
+        stream, self._stream = self._stream, None
+        if stream is not None and self._call.context is not None:
+            shut(self._call.context.run, stream)
+
+
+class _Watch(Watch[_Lane]):
+    """A call whose streams are driven here."""
+
+    __slots__ = ()
 
     def move(self, sent: Any, thrown: BaseException | None) -> Ending | None:
         """Have every side take one step; gives how the control ended, once it did."""
@@ -134,15 +148,12 @@ class _Watch:
             ending = self._step(sent, thrown)
             for lane in self._after:
                 lane.step(thrown)
-            for lane in (*self._before, *self._after):
-                lane.compare(self.control)
+            self._compare()
             is_over = ending is not None or is_closing(thrown)
         finally:
             thrown = None  # its traceback may lead to this frame
             if is_outermost:
                 active.discard(here)
-        self._before = [lane for lane in self._before if lane.ended is None]
-        self._after = [lane for lane in self._after if lane.ended is None]
         if is_over:
             self._conclude()
         return ending
@@ -171,62 +182,22 @@ class _Watch:
         control.give(item)
         return None
 
-    def _conclude(self) -> None:
-        """Judge, count and publish; what the control ignores a `close` with is not watched."""
-        plan, self._plan = self._plan, None
-        if plan is None:
-            return
-        is_dropped = self.caller() is None
-        if is_dropped and self.control.ended is None:
-            keep(self._stream)  # it has ignored its end, which Python has complained of by now
-        for lane in self._lanes:
-            lane.close()
-        if is_dropped and scope.get() is HOOK:
-            # A finalizer came in the middle of a callback, whose locks would wait for each other.
-            self._recipe.account.skip("finalised")
-            return
-        control, endings = self.control, [each.ending for each in self._lanes if each.ending]
-        for each in endings:
-            if control.ending is None or each.error is not control.ending.error:
-                each.give_back()
-        try:
-            conclude(self._run(plan))
-        except MismatchError:
-            if not is_dropped:  # nobody is there to hear of it
-                raise
-        finally:
-            for each in endings:
-                each.give_up()
-
-    def _run(self, plan: Plan) -> Run:
-        """Make the run that is over."""
-        return Run(
-            recipe=self._recipe,
-            control=self.control.observed(),
-            candidates=tuple([lane.observed() for lane in self._lanes]),
-            order=tuple([call.name for call in plan.calls]),
-            context=plan.context,
-            began_ns=self._began_ns,
-            judged=self._judged,
-            permit=plan.permit,
-        )
-
-    def _judged(self, recipe: Recipe, control: Observation, candidate: Observation) -> Comparison:
-        """Give the verdict on a candidate, which was reached step by step."""
-        [lane] = [each for each in self._lanes if each.name == candidate.name]
-        return lane.judged(candidate)
-
-    def _interrupt(self) -> None:
-        """Go on with the control alone: what happened was aimed at the caller."""
-        if self._plan is not None:
-            self._plan = None
-            self._recipe.account.skip("interrupted")
-            for lane in self._lanes:
-                lane.close()
-        self._before, self._after = [], []
-
     def leave(self) -> None:
         """Leave nothing open, however this ends."""
         self._interrupt()
         if self.control.ended is None:
             self._stream.close()
+
+
+def _opened(call: Call) -> GeneratorType[Any, Any, Any]:
+    """Call a candidate; what is no generator, but can be iterated, is made one."""
+    try:
+        made = call.function(*call.args, **call.kwargs)
+    except StopIteration as error:
+        raise RuntimeError("the candidate raised StopIteration when it was called") from error
+    return made if type(made) is GeneratorType else _iterated(made)  # type: ignore[return-value]
+
+
+def _iterated(iterable: Any) -> Generator[Any, Any, Any]:
+    """Iterate over a candidate's value as a generator would that delegates to it."""
+    return (yield from iterable)

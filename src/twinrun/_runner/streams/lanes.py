@@ -1,23 +1,18 @@
-"""A candidate's stream: driven in its own context, and compared with the control's as it comes."""
+"""A candidate's stream, compared with the control's as both come."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from types import GeneratorType
 from typing import Any, Final
 
 import attrs
 
-from twinrun import tracebacks
 from twinrun._runner.containment import contained, report
-from twinrun._runner.endings import Ending
 from twinrun._runner.gates import Call
 from twinrun._runner.isolation import UnsharableError, copied, shared_types
 from twinrun._runner.judging import judge, judge_late
 from twinrun._runner.recipe import Recipe
 from twinrun._runner.scope import HOOK, scope
-from twinrun._runner.streams.closing import shut
-from twinrun._runner.streams.sides import CLOSED, RAISED, RETURNED, Side, is_closing
+from twinrun._runner.streams.sides import CLOSED, RETURNED, Side
 from twinrun.comparators import equal
 from twinrun.observation import NOTHING, Observation
 from twinrun.result import Comparison, Outcome
@@ -31,21 +26,32 @@ class Lane(Side):
     """A candidate's stream, and what the comparison with the control's has come to so far.
 
     An ignored difference is remembered, the first one, and the comparison goes on; any other
-    verdict but a match ends it. The candidate is driven on then, to see how far it goes.
+    verdict but a match ends it. The candidate is driven on then, to see how far it goes. How it is
+    driven is for those to say who make lanes of their own of this.
     """
 
-    __slots__ = ("_by_eq", "_call", "_limit_ns", "_sent", "_stream", "_verdict")
+    __slots__ = ("_by_eq", "_call", "_limit_ns", "_sent", "_verdict")
 
     def __init__(self, recipe: Recipe, call: Call) -> None:
         super().__init__(recipe, call.name)
         self._call = call
-        self._stream: GeneratorType[Any, Any, Any] | None = None
         self._by_eq = recipe.compare is equal
         self._limit_ns = None if recipe.timeout is None else recipe.timeout * 1e9
         self._sent: Any = None
         self._verdict: Comparison | None = None
 
-    # Driving -------------------------------------------------------------------------------------
+    def close(self) -> None:
+        """Close the stream if it is not at its end; what comes of that is nobody's business."""
+        raise NotImplementedError
+
+    def is_late(self) -> bool:
+        """Say whether the candidate has taken longer than it may."""
+        return self._limit_ns is not None and self._ns > self._limit_ns
+
+    def leave_undecided(self, reason: str) -> None:
+        """Give up comparing."""
+        self._verdict = Comparison(self.seen(NOTHING), Outcome.INCONCLUSIVE, reason)
+        self.close()
 
     def receive(self, sent: Any) -> None:
         """Take a copy of what the caller sends, before any behaviour gets it."""
@@ -61,59 +67,9 @@ class Lane(Side):
                 raise
             if type(error) is not UnsharableError:
                 report(self._recipe.name, "isolate", error, self._recipe.on_failure)
-            reason = "isolate: what was sent could not be copied"
-            self._verdict = Comparison(self.seen(NOTHING), Outcome.INCONCLUSIVE, reason)
-            self.close()
+            self.leave_undecided("isolate: what was sent could not be copied")
         finally:
             scope.set(outside)
-
-    def step(self, thrown: BaseException | None) -> None:
-        """Take one step, in the candidate's context; whatever comes of it is evidence."""
-        if self.ended is not None:
-            return
-        began = self.begin()
-        try:
-            item = self._item(thrown)
-        except StopIteration as stop:
-            self.spent(began)
-            self.end(RETURNED, stop.value)
-        except BaseException as error:
-            self.spent(began)
-            if not contained(error):
-                raise
-            ending = Ending(None, error)
-            ending.put_by()
-            self.end(RAISED, ending=ending)
-        else:
-            self.spent(began)
-            if is_closing(thrown):
-                self.end(CLOSED)
-            else:
-                self.give(item)
-            if self._limit_ns is not None and self._ns > self._limit_ns:
-                self.close()
-
-    def _item(self, thrown: BaseException | None) -> Any:
-        """Ask for the next item, or close the stream where the caller does."""
-        assert self._call.context is not None
-        run = self._call.context.run
-        if self._stream is None:
-            self._stream = run(_opened, self._call)
-        if thrown is None:
-            return run(self._stream.send, self._sent)
-        if is_closing(thrown):
-            return run(self._stream.close)
-        return run(self._stream.throw, tracebacks.twin(thrown))
-
-    def close(self) -> None:
-        """Close the stream if it is not at its end; what comes of that is nobody's business."""
-        if self.ended is None:
-            self.end(CLOSED)
-        stream, self._stream = self._stream, None
-        if stream is not None and self._call.context is not None:
-            shut(self._call.context.run, stream)
-
-    # Comparing -----------------------------------------------------------------------------------
 
     def compare(self, control: Side) -> None:
         """Compare what the last step of this gave with what the control's gave."""
@@ -168,17 +124,3 @@ def _is_same(a: Any, b: Any) -> bool:
         if not contained(error):
             raise
         return False
-
-
-def _opened(call: Call) -> GeneratorType[Any, Any, Any]:
-    """Call a candidate; what is no generator, but can be iterated, is made one."""
-    try:
-        made = call.function(*call.args, **call.kwargs)
-    except StopIteration as error:
-        raise RuntimeError("the candidate raised StopIteration when it was called") from error
-    return made if type(made) is GeneratorType else _iterated(made)  # type: ignore[return-value]
-
-
-def _iterated(iterable: Any) -> Generator[Any, Any, Any]:
-    """Iterate over a candidate's value as a generator would that delegates to it."""
-    return (yield from iterable)

@@ -1,0 +1,128 @@
+"""One call of a generator function that is an experiment, from its first step to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter_ns
+from typing import Any, Generic, TypeVar
+
+from twinrun._runner.gates import Call, Plan
+from twinrun._runner.recipe import Recipe
+from twinrun._runner.scope import HOOK, scope
+from twinrun._runner.steps import Run, conclude
+from twinrun._runner.streams.closing import keep
+from twinrun._runner.streams.lanes import Lane
+from twinrun._runner.streams.sides import Side
+from twinrun.errors import MismatchError
+from twinrun.observation import Observation
+from twinrun.result import Comparison
+
+__all__ = ["Watch"]
+
+LaneT = TypeVar("LaneT", bound=Lane)
+
+
+class Watch(Generic[LaneT]):
+    """The control's stream, and beside it a lane for each candidate's."""
+
+    __slots__ = (
+        "__weakref__",
+        "_after",
+        "_before",
+        "_began_ns",
+        "_lanes",
+        "_plan",
+        "_recipe",
+        "_stream",
+        "caller",
+        "control",
+    )
+
+    def __init__(self, recipe: Recipe, name: str, stream: Any) -> None:
+        self._recipe = recipe
+        self._stream = stream
+        self._plan: Plan | None = None  # None before it begins, and once it is counted
+        self._lanes: tuple[LaneT, ...] = ()
+        self._before: list[LaneT] = []
+        self._after: list[LaneT] = []
+        self._began_ns = 0
+        self.control = Side(recipe, name)
+        self.caller: Callable[[], object] = object
+        """Gives the caller's generator; None where that is being finalised."""
+
+    def begin(self, plan: Plan | None, lane_of: Callable[[Recipe, Call], LaneT]) -> None:
+        """Make a lane for each candidate, where this is an experiment."""
+        if plan is None:
+            return
+        lanes: dict[str, LaneT] = {}
+        side = self._before
+        for call in plan.calls:
+            if call.context is None:
+                side = self._after
+            else:
+                lanes[call.name] = lane_of(self._recipe, call)
+                side.append(lanes[call.name])
+        self._lanes = tuple([lanes[name] for name in plan.candidate_names])
+        self._began_ns = perf_counter_ns()
+        self._plan = plan
+
+    def _compare(self) -> None:
+        """Compare what the last step gave on all sides; go on with the lanes that do."""
+        for lane in (*self._before, *self._after):
+            lane.compare(self.control)
+        self._before = [lane for lane in self._before if lane.ended is None]
+        self._after = [lane for lane in self._after if lane.ended is None]
+
+    def _conclude(self) -> None:
+        """Judge, count and publish; what the control ignores a `close` with is not watched."""
+        plan, self._plan = self._plan, None
+        if plan is None:
+            return
+        is_dropped = self.caller() is None
+        if is_dropped and self.control.ended is None:
+            keep(self._stream)  # it has ignored its end, which Python has complained of by now
+        for lane in self._lanes:
+            lane.close()
+        if is_dropped and scope.get() is HOOK:
+            # A finalizer came in the middle of a callback, whose locks would wait for each other.
+            self._recipe.account.skip("finalised")
+            return
+        control, endings = self.control, [each.ending for each in self._lanes if each.ending]
+        for each in endings:
+            if control.ending is None or each.error is not control.ending.error:
+                each.give_back()
+        try:
+            conclude(self._run(plan))
+        except MismatchError:
+            if not is_dropped:  # nobody is there to hear of it
+                raise
+        finally:
+            for each in endings:
+                each.give_up()
+
+    def _run(self, plan: Plan) -> Run:
+        """Make the run that is over."""
+        return Run(
+            recipe=self._recipe,
+            control=self.control.observed(),
+            candidates=tuple([lane.observed() for lane in self._lanes]),
+            order=tuple([call.name for call in plan.calls]),
+            context=plan.context,
+            began_ns=self._began_ns,
+            permit=plan.permit,
+            judged=self._judged,
+        )
+
+    def _judged(self, recipe: Recipe, control: Observation, candidate: Observation) -> Comparison:
+        """Give the verdict on a candidate, which was reached step by step."""
+        [lane] = [each for each in self._lanes if each.name == candidate.name]
+        return lane.judged(candidate)
+
+    def _interrupt(self) -> None:
+        """Go on with the control alone: what happened was aimed at the caller."""
+        if self._plan is not None:
+            self._plan = None
+            self._recipe.account.skip("interrupted")
+            for lane in self._lanes:
+                lane.close()
+        self._before, self._after = [], []
