@@ -87,6 +87,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "running": (
         "_logging",
         "_kinds",
+        "_delivery.counts",
         "_delivery.waiting",
         "_delivery.sifting",
         "_delivery.spooled",

@@ -9,16 +9,17 @@ import os
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import TYPE_CHECKING, Any, Final
 
-import attrs
-
 from twinrun._delivery import exits
+from twinrun._delivery.counts import Counts
 from twinrun._delivery.exits import before_exit
 from twinrun._delivery.sifting import Sifter
-from twinrun._delivery.waiting import Entry, Signal, Total, Waiting
+from twinrun._delivery.spooled import Spooled
+from twinrun._delivery.waiting import Entry, Request, Total, Waiting
 from twinrun._forks import after_fork_in_child
+from twinrun._wakeups import Wakeup
 from twinrun.result import Result
 from twinrun.tracebacks import message, type_name
 from twinrun.typing import Ledger, Sink
@@ -43,35 +44,6 @@ INTERVAL: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0  # seconds between two attempts at a sink that fails
 _SHORT_PAUSE: Final = 0.1  # the same while a flush or an exit waits
 _RETRY: Final = 1.0  # seconds until what the system refused (a thread, a file) is asked for again
-_ADOPTION: Final = 30.0  # seconds between two looks for what dead processes have left
-
-
-@attrs.frozen
-class Counts:
-    """What became of the records handed to a delivery in this process.
-
-    - `dropped`, by reason, were not accepted: `full` and `bytes` (the queue's bounds),
-      `disk_full` (neither the spool nor the queue had room), `closed`, `exit`.
-    - `evicted`, by reason, were accepted and given up: `closed` and `exit` (not delivered in time),
-      `poison` (the sink takes all others), `evicted` (the oldest, by a spool at its bound).
-    - `spooled` lie on disk, `pending` in memory; `adopted` were left on disk by processes that
-      are dead, and taken over.
-
-    Once nothing is under way: accepted + adopted = delivered + spooled + pending + all evicted.
-    """
-
-    accepted: int = 0
-    adopted: int = 0
-    delivered: int = 0
-    spooled: int = 0
-    pending: int = 0
-    dropped: Mapping[str, int] = attrs.field(factory=dict)
-    evicted: Mapping[str, int] = attrs.field(factory=dict)
-
-    @property
-    def handed_over(self) -> int:
-        """How many records there were: accepted and dropped."""
-        return self.accepted + sum(self.dropped.values())
 
 
 class Delivery:
@@ -110,16 +82,22 @@ class Delivery:
     def after_fork(self) -> None:
         """Start afresh: nothing queued, nothing counted, nobody watched, no thread."""
         self._pid = os.getpid()
-        self._waiting = Waiting(self._capacity, self._max_bytes)
-        self._sifters: list[tuple[Any, Sifter[Any]]] = [
-            (self._waiting, Sifter(self._waiting, self._sink.deliver, self._batch, self._put_aside))
+        waiting = self._waiting = Waiting(self._capacity, self._max_bytes)
+        deliver, batch = self._sink.deliver, self._batch
+        self._sifters: list[tuple[Sized, Sifter[Any]]] = [
+            (waiting, Sifter(waiting, deliver, batch, self._put_aside))
         ]
+        self._spooled: Spooled | None = None
+        if self._spool is not None:
+            spooled = self._spooled = Spooled(self._spool, waiting, self._lose, self._tell)
+            aside = spooled.put_aside
+            self._sifters.insert(0, (spooled, Sifter(spooled, deliver, batch, aside)))
         self._ledgers: dict[str, Ledger] = {}
         self._dropped: dict[str, Total] = {}
         self._evicted: dict[str, Total] = {}
         self._lost_told = 0
-        self._flushes: deque[Signal] = deque()
-        self._wake: Signal | None = None
+        self._flushes: deque[Request] = deque()
+        self._wake: Wakeup | None = None
         self._turns: dict[str, Any] = {}  # the lock that is held by whoever delivers
         self._start_token = [True]  # who pops it starts the thread
         self._start_after = -math.inf
@@ -146,18 +124,18 @@ class Delivery:
     def counts(self) -> Counts:
         """What became of all records so far; exact while none is under way."""
         waiting = self._waiting
-        return Counts(
-            accepted=waiting.accepted,
-            delivered=waiting.delivered,
-            pending=len(waiting),
-            dropped=_read(self._dropped),
-            evicted=_read(self._evicted),
+        counts = Counter(
+            accepted=waiting.accepted, delivered=waiting.delivered, pending=len(waiting)
         )
+        if self._spooled is not None:
+            self._spooled.book_losses()
+            counts.update(self._spooled.counts())
+        return Counts(**counts, dropped=_read(self._dropped), evicted=_read(self._evicted))
 
     def put(self, record: bytes, experiment: str) -> bool:
         """Queue a record; False if it was dropped instead, which is counted."""
         self._check_process()
-        refusal = self._closed or self._waiting.append(record, experiment)
+        refusal = self._closed or self._refusal(record, experiment)
         if refusal is not None:
             self._count(self._dropped, refusal, {experiment: 1})
             return False
@@ -168,6 +146,14 @@ class Delivery:
         self._give_up()  # if it was closed just now, that may have missed this one
         return True
 
+    def _refusal(self, record: bytes, experiment: str) -> str | None:
+        """Keep a record on disk or else in memory, or give the reason why it can't be."""
+        if self._spooled is None:
+            return self._waiting.append(record, experiment)
+        if self._spooled.append(record, experiment):
+            return None
+        return self._waiting.append(record, experiment) and "disk_full"
+
     def start(self) -> None:
         """Start the worker unless it runs; if no thread can be had, a later call tries again."""
         if self._worker is not None or time.monotonic() < self._start_after:
@@ -177,7 +163,7 @@ class Delivery:
         except IndexError:
             return
         exits.at_exit(self)
-        self._wake = Signal()  # made here, so that it is of the same kind as the thread
+        self._wake = Wakeup()  # made here, so that it is of the same kind as the thread
         try:
             # Not a threading.Thread, whose start waits for a lock that a caller may hold.
             self._worker = _thread.start_new_thread(self._work, (self._waiting,))
@@ -201,24 +187,26 @@ class Delivery:
         if self._closed is None:
             self.flush(exits.EXIT_SECONDS if timeout is None else timeout)
             self._close("closed")
+            if self._spooled is not None:
+                self._spooled.close()
 
-    def ask(self) -> Signal | None:
+    def ask(self) -> Request | None:
         """Ask the worker for a flush; None if there is none to ask."""
         if len(self._waiting):
             self._start_after = -math.inf
             self.start()
         if self._worker is None or self._worker == _thread.get_ident() or self._closed:
             return None
-        request = Signal()
+        request = Request()
         self._flushes.append(request)
         self._alarm()
         return request
 
-    def wait_for(self, request: Signal | None, deadline: float) -> bool:
+    def wait_for(self, request: Request | None, deadline: float) -> bool:
         """Wait for a flush that was asked for; without a worker, do the work here."""
         if request is not None:
             try:
-                done = request.wait(deadline - time.monotonic())
+                done = request.answered.wait(deadline - time.monotonic())
             finally:
                 request.forsaken = True
             return done and not request.lost
@@ -236,6 +224,8 @@ class Delivery:
     def _close(self, reason: str) -> None:
         self._closed = reason
         self._alarm()
+        if self._spooled is not None:
+            self._spooled.take_in()
         self._give_up()
 
     def _check_process(self) -> None:
@@ -248,20 +238,28 @@ class Delivery:
 
     def _is_much(self) -> bool:
         """Whether enough waits for the worker not to."""
-        waiting = self._waiting
-        return len(waiting) >= self._batch or waiting.size > self._max_bytes // 4
+        waiting, spooled = self._waiting, self._spooled
+        return (
+            len(waiting) >= self._batch
+            or waiting.size > self._max_bytes // 4
+            or (spooled is not None and spooled.is_much(self._batch))
+        )
 
     def _give_up(self) -> None:
         """Once closed, drop what is left, each record counted by whoever takes it out."""
         reason = self._closed
         if reason is not None:
             left = self._waiting.give_up()
-            self._count(self._evicted, reason, Counter(entry[3] for entry in left))
+            self._lose(reason, Counter(entry[3] for entry in left))
 
     def _put_aside(self, entry: Entry, record: bytes) -> None:
         """Give up a record that the sink never takes."""
         if self._waiting.remove(entry):
-            self._count(self._evicted, "poison", {entry[3]: 1})
+            self._lose("poison", {entry[3]: 1})
+
+    def _lose(self, reason: str, losses: Mapping[str, int]) -> None:
+        """Count what was accepted and is given up."""
+        self._count(self._evicted, reason, losses)
 
     def _count(self, totals: dict[str, Total], reason: str, losses: Mapping[str, int]) -> None:
         """Count what is lost, and tell the ledgers of its experiments."""
@@ -287,18 +285,20 @@ class Delivery:
         while self._closed is None and self._waiting is waiting:  # else the sink has forked
             wake.wait(self._pause())
             if self._closed is None and self._waiting is waiting:
-                self._round(contained=BaseException)
+                self._round(by_worker=True)
 
     def _pause(self) -> float:
         """Give the seconds until the next round."""
         if self._flushes:  # somebody waits for it to work
             return min(self._interval, _SHORT_PAUSE)
-        return max(0.0, self._next_try - time.monotonic()) if self._failures else self._interval
+        pause = self._next_try - time.monotonic() if self._failures else self._interval
+        if self._spooled is not None and len(self._waiting):
+            pause = min(pause, _RETRY)  # for what the disk refused
+        return max(0.0, pause)
 
-    def _round(
-        self, deadline: float = math.inf, contained: type[BaseException] = Exception
-    ) -> bool:
+    def _round(self, deadline: float = math.inf, by_worker: bool = False) -> bool:
         """Deliver what is queued by now and answer the flushes asked for; False if it failed."""
+        contained = BaseException if by_worker else Exception  # else it is aimed at the caller
         turn = self._turns.get("") or self._turns.setdefault("", _thread.allocate_lock())
         wait = min(deadline - time.monotonic(), _thread.TIMEOUT_MAX)
         if not turn.acquire(timeout=max(0.0, wait)):
@@ -307,6 +307,9 @@ class Delivery:
         asked = [flushes.popleft() for _ in range(len(flushes))]
         done = False
         try:
+            if self._failures and by_worker and not asked and time.monotonic() < self._next_try:
+                self._tend()
+                return False
             done = self._deliver_all(deadline, contained)
             self._be_idle(bool(asked))
             self._note_success()
@@ -318,22 +321,27 @@ class Delivery:
             self._answer(asked, done)
         return done
 
-    def _answer(self, asked: list[Signal], done: bool) -> None:
+    def _answer(self, asked: list[Request], done: bool) -> None:
         """Answer the flushes that were asked for, or keep them for the next round."""
         lost = done and bool(asked) and self._news_of_loss()
         for request in asked:
             if done:
                 request.lost = lost
-                request.set()
+                request.answered.set()
             elif not request.forsaken:
                 self._flushes.append(request)
 
     def _deliver_all(self, deadline: float, contained: type[BaseException]) -> bool:
         """Deliver what is there by now; False if some of it was left behind."""
+        self._tend()
         done = True
         for source, sifter in self._sifters:
             done = sifter.hand_on(len(source), deadline, contained) and done
         return done
+
+    def _tend(self) -> None:
+        if self._spooled is not None:
+            self._spooled.tend()
 
     def _be_idle(self, asked: bool) -> None:
         """Give the sink its turn for what is not in records."""

@@ -21,7 +21,6 @@ from twinrun.observation import Observation
 from twinrun.publishers import JSONLinesPublisher
 from twinrun.result import Comparison, Outcome, Result
 
-
 LONG = 30.0
 
 

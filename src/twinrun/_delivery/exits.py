@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from twinrun._delivery.waiting import Signal
+from twinrun._delivery.waiting import Request
 
 __all__ = ["EXIT_SECONDS", "Ending", "at_exit", "before_exit"]
 
@@ -23,10 +23,10 @@ EXIT_SECONDS: Final = 2.0
 class Ending(Protocol):
     """Something that an exit waits for."""
 
-    def ask(self) -> Signal | None:
+    def ask(self) -> Request | None:
         """Ask for all to be delivered."""
 
-    def wait_for(self, request: Signal | None, deadline: float) -> bool:
+    def wait_for(self, request: Request | None, deadline: float) -> bool:
         """Wait for that until the deadline; False if it did not come to pass."""
 
     def end(self) -> None:

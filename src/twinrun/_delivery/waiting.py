@@ -1,15 +1,16 @@
-"""A queue in memory, its counters and its alarm: no lock that anybody could be stopped inside."""
+"""A queue in memory and its counters, without a lock that anybody could be stopped inside."""
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 from collections import deque
 from collections.abc import Iterable
 from io import BytesIO
 from typing import Final, TypeAlias
 
-__all__ = ["Entry", "Signal", "Total", "Waiting"]
+from twinrun._wakeups import Wakeup
+
+__all__ = ["Entry", "Request", "Total", "Waiting"]
 
 Entry: TypeAlias = tuple[int, int, bytes, str]
 """How many bytes and records were accepted with it, the record, and its experiment's name."""
@@ -35,30 +36,15 @@ class Total:
         return self.add(number, _RELATIVE)
 
 
-class Signal:
-    """Wakes one waiting thread; may be set anywhere, also by what interrupts a `set`.
+class Request:
+    """A flush that was asked for."""
 
-    An Event holds a lock while it is set, on which a signal handler that sets it too would wait
-    for ever; giving back a lock never waits.
-    """
-
-    __slots__ = ("_lock", "forsaken", "lost")
+    __slots__ = ("answered", "forsaken", "lost")
 
     def __init__(self) -> None:
-        self._lock = _thread.allocate_lock()
-        self._lock.acquire()
+        self.answered = Wakeup()
         self.forsaken = False  # nobody waits for it any more
         self.lost = False  # not all of what it asks for was delivered
-
-    def set(self) -> None:
-        """Wake who waits, or who waits next."""
-        if self._lock.locked():
-            with contextlib.suppress(RuntimeError):  # another thread was quicker
-                self._lock.release()
-
-    def wait(self, timeout: float) -> bool:
-        """Wait at most so many seconds for a `set`, and take it back."""
-        return self._lock.acquire(timeout=min(max(0.0, timeout), _thread.TIMEOUT_MAX))
 
 
 class Waiting:
