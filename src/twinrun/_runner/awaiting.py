@@ -19,6 +19,7 @@ from twinrun.typing import Behaviour
 __all__ = [
     "Metered",
     "calling",
+    "cancellations",
     "current_task",
     "is_awaitable",
     "is_to_be_cancelled",
@@ -54,7 +55,7 @@ async def run_control(
     Gives how it ended, and its nanoseconds by the clock and, where wanted, of CPU time. Raises what
     is aimed at the caller.
     """
-    is_aimed = _cancellations()
+    is_aimed = cancellations()
     metered = Metered(calling(function, args, kwargs)) if recipe.cpu_time else None
     start = perf_counter_ns()
     try:
@@ -89,7 +90,7 @@ def is_to_be_cancelled(task: Task[Any] | None) -> bool:
     return getattr(task, "_must_cancel", False) is True
 
 
-def _cancellations() -> Callable[[BaseException], bool]:
+def cancellations() -> Callable[[BaseException], bool]:
     """Give what says, of an exception raised from now on, whether the caller is being cancelled."""
     task = current_task()
     before = 0 if task is None else task.cancelling() - is_to_be_cancelled(task)
