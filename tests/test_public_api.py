@@ -138,7 +138,7 @@ PUBLIC: dict[str, set[str]] = {
     "twinrun.publishers.buffered": {"Buffered"},
     "twinrun.publishers.jsonl": {"JSONLinesPublisher"},
     "twinrun.publishers.memory": {"MemoryPublisher"},
-    "twinrun.publishers.statsd": {"StatsdPublisher"},
+    "twinrun.publishers.statsd": {"StatsdPublisher", "TIMINGS", "spread"},
     "twinrun.publishers.store": {"StorePublisher"},
     "twinrun.publishers.structlog": {"StructlogPublisher"},
     "twinrun.recovery": {"RefusedError", "deliver"},
