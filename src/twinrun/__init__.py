@@ -12,7 +12,7 @@ from twinrun.errors import ConfigurationError, MismatchError
 from twinrun.histogram import Histogram
 from twinrun.observation import NOTHING, Observation, Stream
 from twinrun.result import Comparison, Outcome, Result
-from twinrun.settings import configure, disabled, flush, raising, recording
+from twinrun.settings import aflush, configure, disabled, flush, raising, recording
 from twinrun.tally import Tally
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Result",
     "Stream",
     "Tally",
+    "aflush",
     "configure",
     "disabled",
     "experiment",

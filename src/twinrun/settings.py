@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import enum
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, Literal
 
 from twinrun import _accounts
@@ -20,6 +21,7 @@ from twinrun.typing import OnFailure, PublisherLike
 __all__ = [
     "Gate",
     "Settings",
+    "aflush",
     "checked_publishers",
     "configure",
     "current",
@@ -42,6 +44,7 @@ class _Keep(enum.Enum):
 
 
 _KEEP: Final = _Keep.KEEP
+_GRACE: Final = 0.05  # seconds by which a flush that keeps its time may be late
 _Kept = Literal[_Keep.KEEP]
 
 
@@ -316,3 +319,32 @@ def flush(timeout: float = 5.0) -> bool:
         except Exception:
             done = False
     return done
+
+
+async def aflush(timeout: float = 5.0) -> bool:
+    """Wait like `flush`, for runs under way in this event loop too, and let the loop go on."""
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[bool] = loop.create_future()
+
+    def answer(is_done: bool) -> None:
+        if not done.done():
+            done.set_result(is_done)
+
+    def wait() -> None:
+        try:
+            is_done = flush(timeout)
+        except BaseException:  # a publisher's own, on a thread that has no caller
+            is_done = False
+        with suppress(RuntimeError):  # the loop was closed meanwhile
+            loop.call_soon_threadsafe(answer, is_done)
+
+    timer = loop.call_later(timeout + _GRACE, answer, False)
+    try:
+        _thread.start_new_thread(wait, ())  # no executor's, which an exiting process waits for
+        return await done
+    except RuntimeError:  # there is no thread to be had
+        return False
+    finally:
+        timer.cancel()

@@ -8,12 +8,14 @@ is ours here: the context in which it is called tells.
 
 from __future__ import annotations
 
+import inspect
 import os
 from asyncio import AbstractEventLoop, CancelledError, Future, TimerHandle
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextvars import Context, ContextVar
 from functools import cache
+from inspect import CORO_CREATED
 from time import perf_counter_ns, thread_time_ns
 from types import CoroutineType, GeneratorType
 from typing import Any, Final
@@ -23,15 +25,15 @@ from twinrun._runner.containment import contained, raised_by_signal_handler
 from twinrun._runner.endings import Ending
 from twinrun.observation import NOTHING
 
-__all__ = ["Drive"]
+__all__ = ["Drive", "put_away"]
 
 _CLOSINGS: Final = 10
 """So often a candidate is closed that goes on to wait for something when it is closed."""
 
 _driven: ContextVar[object] = ContextVar("twinrun_driven", default=None)
 
-_unclosable: deque[Any] = deque(maxlen=1000)
-"""Coroutines that nothing ends. They are kept, since Python complains of each that it deletes."""
+_put_away: deque[Any] = deque(maxlen=1000)
+"""Coroutines that are kept as they are: Python would close them, which they may not let happen."""
 
 
 class Drive:
@@ -217,8 +219,8 @@ class Drive:
             left = [each for each in left if _is_suspended(each)]
             if not left:
                 return
-        _unclosable.extend(left)
-        _keep_until_the_end()
+        for each in left:
+            put_away(each)
 
     def _let_go(self) -> None:
         """Forget what leads from here to frames and other objects."""
@@ -299,11 +301,24 @@ def _is_suspended(coroutine: Any) -> bool:
     return (coroutine.cr_frame if is_coroutine else coroutine.gi_frame) is not None
 
 
+def put_away(coroutine: Any) -> None:
+    """Keep a coroutine that nothing ends, or that can't be ended since its event loop is closed.
+
+    Where Python deletes one that does not let itself be closed, it complains; and without a loop
+    one may spin for ever.
+    """
+    if inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == CORO_CREATED:
+        coroutine.close()
+        return
+    _put_away.append(coroutine)
+    _keep_until_the_end()
+
+
 @cache
 def _keep_until_the_end() -> None:
     """Have the interpreter itself hold the coroutines: it lets go of its fork hooks last."""
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_unclosable.__len__)
+        os.register_at_fork(after_in_child=_put_away.__len__)
 
 
 def _ended(aimed: Ending | None) -> Ending:

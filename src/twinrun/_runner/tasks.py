@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from asyncio import AbstractEventLoop, Future, Task
+from time import perf_counter_ns
 from typing import Any, Final
 
+from twinrun import settings
+from twinrun._forks import after_fork_in_child
 from twinrun._runner.awaiting import calling, run_control
 from twinrun._runner.background import kept
 from twinrun._runner.behaviours import Lineup
-from twinrun._runner.driving import Drive
+from twinrun._runner.driving import Drive, put_away
 from twinrun._runner.endings import Ending
 from twinrun._runner.pending import Part, Pending, begin
 from twinrun._runner.recipe import Recipe
@@ -18,7 +21,7 @@ from twinrun._runner.scope import CANDIDATE, scope
 from twinrun._runner.steps import observed
 from twinrun._wakeups import Wakeup
 
-__all__ = ["execute", "let_go"]
+__all__ = ["execute"]
 
 _CLOSED: Final = "loop closed"
 """Why a run is skipped whose candidates ended with their event loop."""
@@ -41,7 +44,7 @@ async def execute(
     except RuntimeError:  # an event loop that is not asyncio's
         recipe.account.skip("no loop")
         return None
-    let_go()
+    _let_go()
     run = begin(recipe, lineup, args, kwargs, context)
     if run is None:
         return None
@@ -51,6 +54,7 @@ async def execute(
         if recipe.mode == "concurrent":
             tasks += _started(run, loop)
         run.order.append(run.control_name)
+        run.began_ns = perf_counter_ns()
         ending, taken, spent = await run_control(recipe, lineup.control, args, kwargs)
         run.control_over(kept(run, ending, taken, spent))
         if recipe.mode != "concurrent":
@@ -74,7 +78,9 @@ def _started(run: Pending, loop: AbstractEventLoop) -> list[Task[None]]:
     """
     tasks = _under_way.setdefault(loop, {})
     for part in run.parts:
-        task = Task(_run_candidate(part), loop=loop, name=f"twinrun {run.recipe.name} {part.name}")
+        task: Any = Task(
+            _run_candidate(part), loop=loop, name=f"twinrun {run.recipe.name} {part.name}"
+        )
         task._log_destroy_pending = False  # if its loop forgets it, it is counted instead
         tasks[task] = run
         task.add_done_callback(_finished)
@@ -85,6 +91,9 @@ async def _run_candidate(part: Part) -> None:
     """Run a candidate in its own context, and no longer than it may take."""
     run, recipe = part.run, part.run.recipe
     if run.is_over:
+        return
+    if run.permit is not None and not run.permit.holds():  # paused while this was to begin
+        run.give_up("paused")
         return
     assert run.caller is not None
     context = run.caller.copy()
@@ -114,13 +123,31 @@ def _finished(task: Task[None]) -> None:
         run.give_up(_CLOSED if task.cancelled() else "internal")
 
 
-def let_go() -> None:
+def _let_go(deadline: float = 0.0) -> bool:
     """Let go of the tasks of event loops that were closed while they were under way."""
     for loop in list(_under_way):
         if loop.is_closed():
             for task, run in _under_way.pop(loop, {}).items():
                 run.give_up(_CLOSED)
-                task.get_coro().close()
+                put_away(task.get_coro())
+    return True
+
+
+settings.under_way.insert(0, _let_go)  # the pool waits for what is admitted
+
+
+class _Forks:
+    """Forgets, in a forked child, what is under way in the parent."""
+
+    def after_fork(self) -> None:
+        for runs in _under_way.values():
+            for run in runs.values():
+                run.claim()
+                run.is_over = True
+
+
+_forks: Final = _Forks()
+after_fork_in_child(_forks)
 
 
 class _TaskWakeup(Wakeup):
