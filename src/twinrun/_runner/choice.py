@@ -17,7 +17,7 @@ from twinrun.settings import is_evidence_only
 
 __all__ = ["runner"]
 
-_STREAMED: Final = frozenset({Kind.GENERATOR})
+_STREAMED: Final = frozenset({Kind.GENERATOR, Kind.ASYNC_GENERATOR})
 
 
 def runner(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
