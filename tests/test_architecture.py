@@ -124,6 +124,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "_runner.streams.lanes",
         "_runner.streams.watches",
         "_runner.streams.inline",
+        "_runner.streams.asynchronous",
         "_runner.streams.functions",
         "_runner.streams",
         "_runner.quick",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -112,6 +113,32 @@ class World:
         if conduct.ending == "raise":
             raise self.name(conduct.error(), f"{who}'s last error")
         return self.name([conduct.ending], f"{who}'s value")
+
+    async def perform_awaited(self, conduct: Conduct, who: str) -> AsyncGenerator[Any, Any]:
+        """Be an async generator that acts so, and gives other tasks a turn now and then."""
+        for number, act in enumerate(conduct.acts):
+            try:
+                if act.item:
+                    await asyncio.sleep(0)
+                got = yield self.name([act.item], f"{who}'s item {number}")
+            except BaseException as error:
+                self.tell(who, "caught", self.facts(error))
+                if act.item:
+                    await asyncio.sleep(0)
+                if act.reaction == "raise":
+                    raise
+                if act.reaction == "chain":
+                    raise self.name(act.error(), f"{who}'s error {number}") from error
+                if act.reaction == "replace":
+                    raise self.name(act.error(), f"{who}'s error {number}")  # noqa: B904
+                if act.reaction == "return":
+                    return
+                if act.reaction == "yield":
+                    self.tell(who, "got", self.seen((yield [f"from within {number}"])))
+            else:
+                self.tell(who, "got", self.seen(got), self.facts(sys.exception()))
+        if conduct.ending == "raise":
+            raise self.name(conduct.error(), f"{who}'s last error")
 
 
 def frames(error: BaseException) -> Iterator[str]:
@@ -254,3 +281,90 @@ def counted(name: str) -> int:
     """How many runs of an experiment are counted."""
     tally = twinrun.tallies().get(name)
     return 0 if tally is None else tally.experiments + sum(tally.skipped.values())
+
+
+async def play_awaited(world: World, generator: Any, script: list[Any]) -> None:
+    """Do what the script says with an async generator, and tell what comes of it."""
+    gave, thrown = None, world.name(ValueError("the first"), "thrown")
+    begun = False
+    for number, (way, *what) in enumerate(script):
+        gave = None
+        try:
+            if way == "next":
+                gave = await anext(generator)
+            elif way == "send":
+                value = what[0] if what[0] is None else world.name(*sent(what[0]))
+                gave = await generator.asend(value)
+            elif way == "throw":
+                thrown = world.name(what[0](), f"thrown {number}")
+                gave = await generator.athrow(thrown)
+            elif way == "again":
+                gave = await generator.athrow(thrown)
+            else:
+                gave = await generator.aclose()
+            world.tell(way, "gave", world.seen(gave))
+        except BaseException as error:
+            world.kept.append(error)
+            if not begun and way in ("throw", "again"):
+                world.frameless |= {id(error), id(thrown)}
+            world.tell(way, "raised", world.facts(error))
+        begun = begun or way == "next" or (way == "send" and what[0] is None)
+        world.tell(generator.ag_running, generator.ag_frame is None)
+    del generator, gave
+
+
+def story_awaited(make: Callable[[World], Any], script: list[Any], in_handler: bool) -> World:
+    """Play a script on an async generator, drop it, and let the event loop end."""
+    world = World()
+
+    async def call() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(
+            lambda _, context: world.tell("complained", type(context.get("exception")).__name__)
+        )
+        await play_awaited(world, make(world)(), script)
+
+    async def handled() -> None:
+        try:
+            raise LookupError("handled")
+        except LookupError:
+            await call()
+
+    with unraisables(world):
+        asyncio.run(handled() if in_handler else call())
+    return world
+
+
+@given(
+    control=conducts(),
+    candidate=conducts(),
+    script=st.lists(moves(), max_size=7),
+    in_handler=st.booleans(),
+    mode=st.sampled_from(MODES),
+    order=st.sampled_from(["random", "control-first", "control-last"]),
+)
+def test_a_decorated_async_generator_does_what_the_undecorated_one_does(
+    control: Conduct,
+    candidate: Conduct,
+    script: list[Any],
+    in_handler: bool,
+    mode: str,
+    order: str,
+) -> None:
+    """The same law, with `asend`, `athrow`, `aclose` and the event loop's own closing."""
+
+    def undecorated(world: World) -> Any:
+        return partial(world.perform_awaited, control, "control")
+
+    def decorated(world: World) -> Any:
+        other = partial(World().perform_awaited, candidate, "candidate")
+        given: dict[str, Any] = {"publishers": (), "mode": mode}
+        if mode == "inline":
+            given["order"] = order
+        return experiment("law.async", candidate=other, **given)(undecorated(world))
+
+    before = counted("law.async")
+    expected = story_awaited(undecorated, script, in_handler).told
+    assert story_awaited(decorated, script, in_handler).told == expected
+    first = next((move for move in script if move[0] != "send" or move[1] is None), ("none",))
+    assert counted("law.async") - before == (first[0] in ("next", "send"))

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from twinrun._runner.containment import contained
 
-__all__ = ["keep", "shut"]
+__all__ = ["CLOSINGS", "keep", "shut"]
 
-_CLOSINGS: Final = 10
+CLOSINGS: Final = 10
 """So often a generator is closed that goes on when it is closed."""
 
 _unclosable: deque[Any] = deque(maxlen=1000)
@@ -22,7 +22,7 @@ _unclosable: deque[Any] = deque(maxlen=1000)
 def shut(run: Callable[..., Any], stream: GeneratorType[Any, Any, Any]) -> None:
     """Close a generator by `run(close)`, and those that it has delegated to, whatever they do."""
     left = list(_delegates(stream))
-    for _ in range(_CLOSINGS):
+    for _ in range(CLOSINGS):
         for each in left:
             try:
                 run(each.close)

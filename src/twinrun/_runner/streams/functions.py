@@ -12,7 +12,6 @@ from twinrun._kinds import Kind
 from twinrun._runner.behaviours import Lineup
 from twinrun._runner.gates import admits
 from twinrun._runner.recipe import Recipe
-from twinrun._runner.streams.inline import driven
 
 __all__ = ["as_kind", "runner"]
 
@@ -31,6 +30,7 @@ def runner(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
     """
     control, current = lineup.control, settings.current
     ticks = {reason: recipe.account.ticker(reason).ticks for reason in ("disabled", "enabled")}
+    driven = _driver(lineup.kind)
 
     def run(*args: Any, **kwargs: Any) -> Any:
         if current.blocked is not None:
@@ -40,6 +40,15 @@ def runner(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
         return control(*args, **kwargs)
 
     return as_kind(run, lineup.kind)
+
+
+def _driver(kind: Kind) -> Callable[..., Any]:
+    """Give what makes the caller's generator; asyncio is loaded where there are async ones."""
+    if kind is Kind.GENERATOR:
+        from twinrun._runner.streams.inline import driven
+    else:
+        from twinrun._runner.streams.asynchronous import driven  # type: ignore[assignment]
+    return driven
 
 
 def as_kind(function: Any, kind: Kind) -> Callable[..., Any]:

@@ -83,6 +83,8 @@ class Lane(Side):
         elif control.ended == self.ended == CLOSED:
             return
         elif control.ended == self.ended == RETURNED:
+            if control.returned is self.returned is None:
+                return  # what most generators return is no value that a comparator expects
             place, values = "$.returned", (control.returned, self.returned)
         else:
             place = f"$[{control.items - (control.ended is None)}]"

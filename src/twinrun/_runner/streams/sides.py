@@ -61,9 +61,12 @@ class Side:
     def spent(self, began: tuple[int, int]) -> None:
         """Read the clocks after a step; what passes between two steps is the caller's."""
         cpu, start = began
-        self._ns += perf_counter_ns() - start
-        if self._recipe.cpu_time:
-            self._cpu_ns += thread_time_ns() - cpu
+        self.add(perf_counter_ns() - start, thread_time_ns() - cpu if self._recipe.cpu_time else 0)
+
+    def add(self, ns: int, cpu_ns: int) -> None:
+        """Add the time of a step."""
+        self._ns += ns
+        self._cpu_ns += cpu_ns
 
     def give(self, item: Any) -> None:
         """Take note of an item."""
