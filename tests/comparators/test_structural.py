@@ -22,12 +22,14 @@ import pandas
 import polars
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from strategies import documents, pairs, plain
 from twinrun.comparators._rules import Rules
 from twinrun.comparators.structural import Budget, BudgetExceededError, differences
-from twinrun.difference import Difference, DifferenceKind
+from twinrun.difference import Difference, DifferenceKind, Differences
 from twinrun.observation import NOTHING
+from twinrun.patterns import split
 
 NAN = float("nan")
 PATIENT = Rules(budget=Budget(seconds=600))
@@ -41,11 +43,27 @@ def found(control: Any, candidate: Any, **options: Any) -> list[str]:
 # The laws, on plain data
 
 
-@given(pairs(plain()))
+@given(pairs(plain().map(lambda value: rebuilt(value, truth=str))))
 def test_nothing_differs_exactly_where_plain_values_are_equal(pair: tuple[Any, Any]) -> None:
-    """Python's own `==` is the oracle on data without NaN."""
+    """Python's own `==` is the oracle on data without NaN and without truth values."""
     control, candidate = pair
     assert (differences(control, candidate) == ()) == (control == candidate)
+
+
+SIMPLE = st.recursive(
+    st.one_of(st.none(), st.integers(-3, 3), st.sampled_from(["", "a", "b"])),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(st.sampled_from("abc"), inner)
+    ),
+    max_leaves=12,
+)
+
+
+@given(pairs(SIMPLE))
+def test_nothing_differs_by_deepdiff_exactly_where_nothing_differs(pair: tuple[Any, Any]) -> None:
+    """Another finder of differences is the oracle, on data of which it can tell."""
+    deepdiff = pytest.importorskip("deepdiff")
+    assert (differences(*pair) == ()) == (not deepdiff.DeepDiff(*pair))
 
 
 @given(plain(allow_nan=True))
@@ -54,73 +72,95 @@ def test_a_value_equals_its_rebuilt_self(value: Any) -> None:
     assert differences(value, rebuilt(value)) == ()
 
 
-def rebuilt(value: Any) -> Any:
+def rebuilt(value: Any, truth: Callable[[bool], Any] = bool) -> Any:
     """Build a value again with no part shared, not even a NaN."""
     if isinstance(value, dict):
-        return {rebuilt(key): rebuilt(part) for key, part in value.items()}
+        return {rebuilt(key, truth): rebuilt(part, truth) for key, part in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return type(value)(rebuilt(part) for part in value)
+        return type(value)(rebuilt(part, truth) for part in value)
     if isinstance(value, complex):
         return complex(rebuilt(value.real), rebuilt(value.imag))
+    if isinstance(value, bool):
+        return truth(value)
     return float(repr(value)) if isinstance(value, float) else value
+
+
+SWAPPED = {"added": "removed", "removed": "added"}
+
+
+def kinds_and_places(found: Differences, swap: bool) -> list[tuple[str, str]]:
+    """What was found, seen from the other side if asked; the items of a list have one place."""
+    return sorted(
+        (SWAPPED.get(d.kind, d.kind) if swap else str(d.kind), re.sub(r"\[-?\d+\]", "[*]", d.path))
+        for d in found
+    )
 
 
 @given(pairs(plain(allow_nan=True)))
 def test_swapping_the_sides_swaps_added_and_removed_and_nothing_else(pair: tuple[Any, Any]) -> None:
-    """The same places are found from either side."""
-    swap = {DifferenceKind.ADDED: DifferenceKind.REMOVED, DifferenceKind.REMOVED: "added"}
-    there = [(d.path, d.kind) for d in differences(*pair, limit=10_000)]
-    back = [(d.path, swap.get(d.kind, d.kind)) for d in differences(*pair[::-1], limit=10_000)]
-    assert sorted(there) == sorted(back)
+    """The same is found from either side, but for the indices of items that moved."""
+    there, back = differences(*pair, limit=10_000), differences(*pair[::-1], limit=10_000)
+    assert kinds_and_places(there, False) == kinds_and_places(back, True)
+
+
+@given(st.lists(st.integers(0, 4), max_size=12), st.lists(st.integers(0, 4), max_size=12))
+def test_lists_differ_alike_from_both_sides(control: list[int], candidate: list[int]) -> None:
+    """As many items are added, removed and changed, whichever way they are aligned."""
+    there, back = differences(control, candidate), differences(candidate, control)
+    assert kinds_and_places(there, False) == kinds_and_places(back, True)
 
 
 @given(pairs(documents()))
 def test_applying_the_differences_to_the_control_gives_the_candidate(pair: tuple[Any, Any]) -> None:
     """For dicts and lists the differences say all that differs."""
     control, candidate = pair
-    holder = {"$": rebuilt(control)}
-    changes = differences(control, candidate, limit=10_000)
-    for change in sorted(changes, key=removals_from_the_end):
-        apply(holder, change)
-    assert holder["$"] == candidate
+    assert applied(rebuilt(control), differences(control, candidate, limit=10_000)) == candidate
 
 
-def removals_from_the_end(change: Difference) -> tuple[bool, int]:
-    """Order removals after all else, the later indices first, so that no index shifts."""
-    last = steps(change.path)[-1]
-    removed = change.kind is DifferenceKind.REMOVED
-    return removed, -last if removed and isinstance(last, int) else 0
+@given(st.lists(st.integers(0, 4), max_size=15), st.lists(st.integers(0, 4), max_size=15))
+def test_applying_works_where_items_moved(control: list[int], candidate: list[int]) -> None:
+    """Indices are the control's, but for those of added items."""
+    assert applied([*control], differences(control, candidate)) == candidate
+    assert applied(tuples(control), differences(tuples(control), tuples(candidate))) == tuples(
+        candidate
+    )
 
 
-def steps(path: str) -> list[Any]:
-    """Read a path back into keys and indices."""
-    read: list[Any] = ["$"]
-    rest = path[1:]
-    while rest:
-        if rest.startswith("."):
-            match = re.match(r"\.(\w+)", rest)
-            assert match is not None
-            read.append(match[1])
-            rest = rest[match.end() :]
+def tuples(items: list[int]) -> list[Any]:
+    """Nest every item, so that a changed one has a place of its own."""
+    return [{"n": item, "m": [item]} for item in items]
+
+
+def applied(value: Any, changes: Differences) -> Any:
+    """Make all changes of a value in place: the innermost containers' first."""
+    holder = {"$": value}
+    for change in sorted(changes, key=turn):
+        *way, last = map(key_of, [".$", *split(change.path)[1:]])
+        inner: Any = holder
+        for key in way:
+            inner = inner[key]
+        if change.kind is DifferenceKind.REMOVED:
+            del inner[last]
+        elif change.kind is DifferenceKind.ADDED and isinstance(inner, list):
+            inner.insert(last, change.candidate)
         else:
-            key, end = json.JSONDecoder().raw_decode(rest, 1)
-            read.append(key)
-            rest = rest[end + 1 :]
-    return read
+            inner[last] = change.candidate
+    return holder["$"]
 
 
-def apply(holder: Any, change: Difference) -> None:
-    """Make one change at its place."""
-    *way, last = steps(change.path)
-    for key in way:
-        holder = holder[key]
-    if change.kind is DifferenceKind.REMOVED:
-        del holder[last]
-    elif change.kind is DifferenceKind.ADDED and isinstance(holder, list):
-        assert len(holder) == last
-        holder.append(change.candidate)
-    else:
-        holder[last] = change.candidate
+def turn(change: Difference) -> tuple[int, int, int]:
+    """Order changes: deep ones first, then changed, removed from the end, added from the front."""
+    way = split(change.path)
+    last = key_of(way[-1])
+    index = last if type(last) is int else 0
+    removed = change.kind is DifferenceKind.REMOVED
+    added = change.kind is DifferenceKind.ADDED
+    return -len(way), removed + 2 * added, -index if removed else index
+
+
+def key_of(written: str) -> Any:
+    """Read a step back into a key or an index."""
+    return written[1:] if written[0] != "[" else json.loads(written[1:-1])
 
 
 @given(pairs(plain()))
@@ -133,7 +173,10 @@ def test_a_limit_gives_the_first_differences(pair: tuple[Any, Any]) -> None:
 
 def test_a_hundred_differences_are_listed_unless_asked_otherwise() -> None:
     """The default limit bounds a list of differences."""
-    assert len(differences([0] * 1000, [1] * 1000)) == 100
+    found = differences([0] * 1000, [1] * 1000)
+    assert len(found) == 100
+    assert found.cut == "more than 100 differences"
+    assert differences([0] * 100, [1] * 100).cut is None
 
 
 # Where and in which way

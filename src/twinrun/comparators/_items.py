@@ -84,22 +84,38 @@ def keyed(items: Items, key: Callable[[Any], Any]) -> Pairs:
     yield from _left_over(items, found)
 
 
-def multiset(items: Items, alike: Alike, token: Callable[[Any], Any]) -> Pairs:
+def multiset(items: Items, alike: Alike, token: Callable[[Any], Any], final: bool) -> Pairs:
     """Pair the items that are alike wherever they stand, and give those that are left.
 
-    `token` gives something hashable that is the same for equal items only, or None.
+    `token` gives something hashable that is the same for equal items only, or None. It is `final`
+    if an item that is equal to another one may be paired with it at once: if items are alike that
+    are not equal, it may be needed by a third one.
     """
+    found = _by_token(items, token)
+    left, others = _unpaired(items, found)
+    if left and others and not final:
+        found, left, others = [], [*range(len(items.control))], [*range(len(items.candidate))]
+    return _left_over(items, found + _assigned(left, others, alike))
+
+
+def _by_token(items: Items, token: Callable[[Any], Any]) -> list[Match]:
+    """Pair the items that have the same token."""
     places: defaultdict[Any, list[int]] = defaultdict(list)
-    for j, item in enumerate(items.candidate):
-        if (known := token(item)) is not None:
+    for j in reversed(range(len(items.candidate))):
+        if (known := token(items.candidate[j])) is not None:
             places[known].append(j)
     found: list[Match] = []
     for i, item in enumerate(items.control):
-        if (known := token(item)) is not None and places.get(known):
-            found.append((i, places[known].pop()))
-    left = set(range(len(items.control))) - {i for i, _ in found}
-    others = set(range(len(items.candidate))) - {j for _, j in found}
-    return _left_over(items, found + _assigned(sorted(left), sorted(others), alike))
+        if (known := token(item)) is not None and (same := places.get(known)):
+            found.append((i, same.pop()))
+    return found
+
+
+def _unpaired(items: Items, found: list[Match]) -> tuple[list[int], list[int]]:
+    """Give the places of the items that are in no match."""
+    ours, theirs = {i for i, _ in found}, {j for _, j in found}
+    left = [i for i in range(len(items.control)) if i not in ours]
+    return left, [j for j in range(len(items.candidate)) if j not in theirs]
 
 
 def _assigned(left: list[int], others: list[int], alike: Alike) -> list[Match]:
@@ -138,13 +154,11 @@ def _shift(taken: dict[int, int], came_from: dict[int, int], start: int, free: i
 
 def _left_over(items: Items, found: list[Match]) -> Pairs:
     """Give the items that are in no match, as removed and added."""
-    ours, theirs = {i for i, _ in found}, {j for _, j in found}
-    for i, item in enumerate(items.control):
-        if i not in ours:
-            yield i, item, MISSING
-    for j, item in enumerate(items.candidate):
-        if j not in theirs:
-            yield j, MISSING, item
+    left, others = _unpaired(items, found)
+    for i in left:
+        yield i, items.control[i], MISSING
+    for j in others:
+        yield j, MISSING, items.candidate[j]
 
 
 def token(value: Any, depth: int = 20) -> Any:

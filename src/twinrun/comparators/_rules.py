@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from twinrun.errors import ConfigurationError
+from twinrun.observation import NOTHING
 from twinrun.patterns import Pattern, compiled
 
 __all__ = ["USUAL", "Budget", "Rules", "patterns_of"]
@@ -76,10 +77,13 @@ class Rules:
     def _widens(self) -> bool:
         return bool(self.accepts or self.by_path or self.unordered or self.any_class)
 
-    def counts(self, path: str) -> bool:
-        """Whether what differs at this path, or inside it, may count."""
-        return not any(pattern.covers(path) for pattern in self.ignored) and all(
-            any(pattern.covers(path) or pattern.reaches(path) for pattern in patterns)
+    def counts(self, path: str, a: Any, b: Any) -> bool:
+        """Whether what differs at this path, or inside these values, may count."""
+        if any(pattern.covers(path) for pattern in self.ignored):
+            return False
+        holds = not (type(a) in _PARTLESS and type(b) in _PARTLESS)
+        return all(
+            any(pattern.covers(path) or (holds and pattern.reaches(path)) for pattern in patterns)
             for patterns in self.kept
         )
 
@@ -98,13 +102,16 @@ class Rules:
         return None
 
 
+_PARTLESS: Final = frozenset({type(None), bool, int, float, str, bytes, type(NOTHING)})
+
 USUAL: Final = Rules()
 
 
 def patterns_of(given: Any, where: str) -> tuple[Pattern, ...]:
     """Compile one path pattern or several; refuse none at all."""
     texts = [given] if isinstance(given, str | Pattern) else given
-    if not isinstance(texts, list | tuple) or not texts:
+    known = isinstance(texts, list | tuple) and all(isinstance(t, str | Pattern) for t in texts)
+    if not known or not texts:
         raise ConfigurationError(
             f"{where} takes path patterns like $.items[*].price, one or several, not {given!r}"
         )

@@ -24,7 +24,7 @@ def ignoring(*patterns: str | Pattern, compare: Content = equal) -> Content:
 def only(*patterns: str | Pattern, compare: Content = equal) -> Content:
     """Compare nothing but the places of these path patterns, and what lies inside them.
 
-    Where a value is missing or of another type that would hold such a place, this counts too.
+    Where a container around such a place is missing or of another type, this counts too.
     """
     found = patterns_of(patterns, "only(…)")
     content = content_of(compare, "only")

@@ -184,13 +184,26 @@ class Walk:
             return None
         try:
             parts = self.expand(a, b)
-            if parts is False and any(accept(a, b) for accept in self.rules.accepts):
-                self.excused += 1
+            if parts is False and self.accepted(a, b):
                 return None
         except Exception as error:
-            self.error = self.error or error
+            if not self.accepted(a, b):
+                self.error = self.error or error
             return None
         return self.enter(key, parts, a, b)
+
+    def accepted(self, a: Any, b: Any) -> bool:
+        """Whether two values that are not equal are near enough by one of the rules."""
+        rules = self.rules
+        if not rules.accepts or (rules.exact and type(a) is not type(b)):
+            return False
+        try:
+            accepted = any(accept(a, b) for accept in rules.accepts)
+        except Exception as error:
+            self.error = self.error or error
+            return False
+        self.excused += accepted
+        return accepted
 
     def enter(self, key: Any, parts: Pairs | Items | bool, a: Any, b: Any) -> None:
         """Note that two values differ, or put their parts on the stack."""
@@ -214,7 +227,8 @@ class Walk:
             if order[0] is not None:
                 return keyed(items, order[0]), False
             tokens = token if rules.trusts_eq else lambda _: None
-            return multiset(items, self.alike(items, path, patient=True), tokens), False
+            alike = self.alike(items, path, patient=True)
+            return multiset(items, alike, tokens, not rules.accepts), False
         single = len(items.control) == len(items.candidate) < 2
         if single or self.brief or len(self.stack) >= _ALIGNED:
             return in_place(items), False
@@ -248,7 +262,7 @@ class Walk:
 
     def settled(self, path: str, a: Any, b: Any) -> bool:
         """Whether the values at this path don't count, or have been left to another comparator."""
-        if not self.rules.counts(path):
+        if not self.rules.counts(path, a, b):
             self.excused += 1
             return True
         comparator = self.rules.comparator(path)
@@ -332,7 +346,7 @@ class Walk:
     def record(self, key: Any, kind: DifferenceKind, a: Any, b: Any) -> None:
         """Note a difference at a part of the innermost container."""
         path = self.path(key)
-        if self.rules.by_path and not self.rules.counts(path):
+        if self.rules.by_path and not self.rules.counts(path, a, b):
             self.excused += 1
         else:
             self.found.append(Difference(path, kind, a, b))
