@@ -95,7 +95,7 @@ class Delivery:
         self._ledgers: dict[str, Ledger] = {}
         self._dropped: dict[str, Total] = {}
         self._evicted: dict[str, Total] = {}
-        self._lost_told = 0
+        self._lost_told = self._left_behind = 0
         self._flushes: deque[Request] = deque()
         self._wake: Wakeup | None = None
         self._turns: dict[str, Any] = {}  # the lock that is held by whoever delivers
@@ -187,8 +187,6 @@ class Delivery:
         if self._closed is None:
             self.flush(exits.EXIT_SECONDS if timeout is None else timeout)
             self._close("closed")
-            if self._spooled is not None:
-                self._spooled.close()
 
     def ask(self) -> Request | None:
         """Ask the worker for a flush; None if there is none to ask."""
@@ -211,7 +209,7 @@ class Delivery:
                 request.forsaken = True
             return done and not request.lost
         if self._closed is not None:
-            return not self._evicted
+            return not self._evicted and not self._left_behind
         if self._worker is not None:
             return False  # the worker itself asks
         return self._round(deadline) and not self._news_of_loss()
@@ -226,6 +224,8 @@ class Delivery:
         self._alarm()
         if self._spooled is not None:
             self._spooled.take_in()
+            self._left_behind = len(self._spooled)
+            self._spooled.close()
         self._give_up()
 
     def _check_process(self) -> None:
