@@ -1,11 +1,14 @@
 """Facts about Buffered: what stands before any publisher, in memory or on disk."""
 
+import contextlib
 import datetime
 import gc
 import json
 import os
+import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -511,15 +514,12 @@ PROGRAM = """
 """
 
 
-def program(text, tmp_path, *, interval=FOREVER, kill_after=None):
+def program(text, tmp_path, *, interval=FOREVER):
     """Run a program that publishes through a spool; give the ended process."""
     source = textwrap.dedent(PROGRAM) + textwrap.dedent(text)
     where = [str(tmp_path / "store.db"), str(tmp_path / "spool"), str(interval)]
     command = [sys.executable, "-c", source, *where]
-    if kill_after is None:
-        return subprocess.run(command, capture_output=True, text=True, timeout=60)
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    return process
+    return subprocess.run(command, capture_output=True, text=True, timeout=900)
 
 
 @posix
@@ -534,3 +534,54 @@ def test_what_was_accepted_survives_any_end(tmp_path, end):
     with Store(tmp_path / "store.db", create=False) as store:
         assert sum(group.count for group in store.groups("quote")) == 301
     assert files(tmp_path / "spool") == []
+
+
+KILLING = """
+    import random
+
+    trials, seed = TRIALS
+    chance = random.Random(seed)
+    acknowledged = {}
+    warm = Buffered(StorePublisher(store + ".warm"), spool=spool + ".warm")
+    twinrun.Experiment("warm", publishers=[warm]).run(control=lambda: 1, candidate=lambda: 2)
+    warm.close()  # all is imported now
+    for trial in range(trials):
+        read, write = os.pipe()
+        pid = os.fork()
+        if not pid:
+            os.close(read)
+            while True:
+                experiment.run(control=lambda: 1, candidates={f"trial {trial}": lambda: 2})
+                os.write(write, b".")
+        os.close(write)
+        acknowledged[f"trial {trial}"] = len(os.read(read, 1))
+        time.sleep(chance.uniform(0, 0.05))
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        while data := os.read(read, 65536):
+            acknowledged[f"trial {trial}"] += len(data)
+        os.close(read)
+
+    mismatch(0)  # starts the delivery, which adopts what they left
+    assert publisher.flush(60), publisher.counts
+    from twinrun.store import Store
+    stored = {group.candidate: group.count for group in Store(store).groups("quote")}
+    for trial, accepted in acknowledged.items():
+        assert accepted <= stored.get(trial, 0) <= accepted + 1, (seed, trial, accepted, stored)
+    print(sum(acknowledged.values()))
+"""
+
+
+@posix
+@pytest.mark.parametrize(
+    "trials",
+    [20, pytest.param(1000, marks=[pytest.mark.soak, pytest.mark.timeout(900)])],
+)
+def test_nothing_that_was_accepted_is_lost_to_kill_9_or_counted_twice(tmp_path, trials):
+    """Wherever it strikes: while writing, delivering, storing, or forgetting what is stored."""
+    seed = random.randrange(10**9)
+    done = program(KILLING.replace("TRIALS", f"{trials}, {seed}"), tmp_path, interval=0.002)
+    assert (done.returncode, done.stderr) == (0, ""), f"seed {seed}"
+    assert int(done.stdout) >= trials
+    with contextlib.closing(sqlite3.connect(tmp_path / "store.db")) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
