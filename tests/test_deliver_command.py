@@ -26,6 +26,9 @@ from twinrun.spool import Spool
 from twinrun.store import Store
 from twinrun.store.incoming import record
 
+if os.name != "posix":
+    pytest.skip("a spool needs a POSIX system", allow_module_level=True)
+
 NOW = datetime.datetime(2026, 3, 1, 8, 30, tzinfo=datetime.UTC)
 PROGRAM = [sys.executable, "-c", "from twinrun.cli import run, twinrun; run(twinrun)"]
 

@@ -18,6 +18,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from twinrun.errors import ConfigurationError
 from twinrun.spool import Counts, Position, Spool
 
+if os.name != "posix":
+    pytest.skip("a spool needs a POSIX system", allow_module_level=True)
+
 SMALL = {"max_bytes": 1 << 16, "segment_bytes": 1 << 12}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,10 @@ import pytest
 from twinrun.spool import Counts, Spool
 from twinrun.spool import _intake as intake
 
+if not os.path.isdir("/proc/self/fd"):
+    pytest.skip("these look at Linux' /proc", allow_module_level=True)
+
+resource = pytest.importorskip("resource")
 SMALL = {"max_bytes": 1 << 16, "segment_bytes": 1 << 12}
 
 
@@ -143,6 +146,8 @@ def test_a_refusal_is_counted_and_tried_again_after_a_second(
     clock.now += 0.9
     assert spool.append([b"e"]) == 0
     clock.now += 0.2
+    assert spool.append([]) == 0
+    assert spool.state == state, "nothing was tried"
     assert spool.append([b"f"]) == 1
     assert spool.state == "ready"
     assert spool.trouble is None
@@ -272,6 +277,16 @@ def test_a_directory_that_is_removed_is_made_anew(spool: Spool) -> None:
     assert spool.append([b"a", b"b"]) == 2
     assert drain(spool) == [b"a", b"b"]
     assert spool.counts == Counts(appended=5, delivered=2, evicted=3)
+    [lock] = Path(str(spool)).glob("*.lock")
+    held = [os.readlink(f"/proc/self/fd/{name}") for name in open_files() if is_link(name)]
+    assert [path for path in held if str(spool) in path and path != str(lock)] == [
+        str(path) for path in Path(str(spool)).glob("*.segment")
+    ]
+
+
+def is_link(descriptor: str) -> bool:
+    """Whether a descriptor of this process is still open."""
+    return os.path.islink(f"/proc/self/fd/{descriptor}")
 
 
 def test_a_single_file_that_is_removed_is_noticed(spool: Spool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import random
 import signal
@@ -18,6 +17,10 @@ import pytest
 
 from twinrun.spool import Counts, Spool
 
+if not os.path.isdir("/proc/self/fd"):
+    pytest.skip("these look at Linux' /proc", allow_module_level=True)
+
+fcntl = pytest.importorskip("fcntl")
 SMALL = {"max_bytes": 1 << 16, "segment_bytes": 1 << 12}
 LARGE = {"max_bytes": 1 << 30, "segment_bytes": 1 << 16}
 
@@ -75,7 +78,7 @@ def write_for_ever(folder: Path, trial: int, segment_bytes: int, threads: int, p
     write(0)
 
 
-def kill_and_look(folder: Path, trial: int, seed: int) -> int:
+def kill_and_look(folder: Path, trial: int, seed: int, longest: float) -> int:
     """Kill a writer at some instant; gives how many records it had acknowledged."""
     chance = random.Random(f"{seed}-{trial}")
     threads, segment_bytes = chance.choice([1, 1, 3]), chance.choice([4096, 65536])
@@ -89,7 +92,7 @@ def kill_and_look(folder: Path, trial: int, seed: int) -> int:
     os.close(writing)
     with open(reading, "rb", buffering=0) as pipe:
         pieces = [pipe.read(8)]  # it has begun
-        killer = threading.Timer(chance.uniform(0, 0.02), os.kill, (pid, signal.SIGKILL))
+        killer = threading.Timer(chance.uniform(0, longest), os.kill, (pid, signal.SIGKILL))
         killer.start()
         while piece := pipe.read(65536):
             pieces.append(piece)
@@ -111,25 +114,30 @@ def kill_and_look(folder: Path, trial: int, seed: int) -> int:
     return sum(acknowledged.values())
 
 
-def kill_trials(folder: Path, trials: int) -> int:
-    """Kill so many writers; gives how many records they had acknowledged."""
+def kill_trials(folder: Path, trials: int, longest: float) -> int:
+    """Kill so many writers; gives how many records they had acknowledged.
+
+    Each lives for at most so many seconds after its first record.
+    """
     seed = int(os.environ.get("TWINRUN_SEED", random.SystemRandom().randrange(1 << 32)))
     print(f"TWINRUN_SEED={seed}")
-    total = sum(kill_and_look(folder, trial, seed) for trial in range(trials))
+    total = sum(kill_and_look(folder, trial, seed, longest) for trial in range(trials))
     assert list(folder.glob("*.segment")) == []
     return total
 
 
 def test_what_was_accepted_survives_kill_9(tmp_path: Path) -> None:
     """Processes are killed at random instants: every acknowledged record is there, once."""
-    assert kill_trials(tmp_path / "spool", 40) > 0
+    assert kill_trials(tmp_path / "spool", 40, 0.02) > 0
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 def test_what_was_accepted_survives_a_thousand_kills(tmp_path: Path) -> None:
     """The same a thousand times."""
-    print("acknowledged:", kill_trials(tmp_path / "spool", 1000))
+    acknowledged = kill_trials(tmp_path / "spool", 1000, 0.05)
+    print("acknowledged:", acknowledged)
+    assert acknowledged > 1_000_000
 
 
 def test_what_a_process_left_by_os_exit_is_adopted(tmp_path: Path) -> None:
@@ -215,10 +223,9 @@ def test_a_child_does_not_keep_its_parents_lock(tmp_path: Path) -> None:
         os.close(descriptor)
 
 
-@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
-def test_forks_during_a_storm_of_appends(tmp_path: Path) -> None:
-    """Children forked at any point of an append go on; nobody's records are lost or doubled."""
-    spool = Spool(tmp_path / "spool", **LARGE)
+def fork_in_a_storm(folder: Path, forks: int) -> None:
+    """Fork while threads append; parent and children must keep all that each of them accepted."""
+    spool = Spool(folder, **LARGE)
     stop = threading.Event()
     written = [0, 0, 0]
 
@@ -226,28 +233,82 @@ def test_forks_during_a_storm_of_appends(tmp_path: Path) -> None:
         while not stop.is_set():
             written[thread] += spool.append([b"parent %d %d" % (thread, written[thread])])
 
-    threads = [threading.Thread(target=write, args=(n,)) for n in range(len(written))]
-    for thread in threads:
-        thread.start()
-
     def work(number: int) -> None:
-        signal.alarm(30)
+        signal.alarm(60)
         for n in range(20):
             assert spool.append([b"child %d %d" % (number, n)]) == 1
         assert len(spool.read(1000)) == 20
 
-    for number in range(30):
-        in_child(lambda number=number: work(number))  # type: ignore[misc]
-    stop.set()
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(len(written))]
     for thread in threads:
-        thread.join()
+        thread.start()
+    try:
+        for number in range(forks):
+            in_child(lambda number=number: work(number))  # type: ignore[misc]
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
     assert spool.counts.appended == sum(written)
     spool.adopt()
+    found = drain(spool)
     expected = [b"parent %d %d" % (t, n) for t, count in enumerate(written) for n in range(count)]
-    expected += [b"child %d %d" % (child, n) for child in range(30) for n in range(20)]
-    assert sorted(drain(spool)) == sorted(expected)
+    expected += [b"child %d %d" % (child, n) for child in range(forks) for n in range(20)]
+    assert sorted(found) == sorted(expected)
     assert accounted(spool.counts)
     spool.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_forks_during_a_storm_of_appends(tmp_path: Path) -> None:
+    """Children forked at any point of an append go on; nobody's records are lost or doubled."""
+    fork_in_a_storm(tmp_path / "spool", 30)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_thousand_forks_during_a_storm_of_appends(tmp_path: Path) -> None:
+    """The same a thousand times."""
+    fork_in_a_storm(tmp_path / "spool", 1000)
+
+
+def deliver_for_ever(folder: Path, pipe: int) -> None:
+    """Adopt and deliver in small batches: what was written to the pipe is delivered."""
+    spool = heir_of(folder)
+    while read := spool.read(20):
+        os.write(pipe, b"".join(record for _, record in read))
+        spool.done([position for position, _ in read])
+    spool.close()
+
+
+def test_deliverers_that_are_killed_lose_nothing(tmp_path: Path) -> None:
+    """Each time the next one goes on; no more than one batch for each kill comes twice."""
+    folder = tmp_path / "spool"
+    spool = Spool(folder, **SMALL | {"max_bytes": 1 << 20})
+    spool.append([struct.pack(">I", number) for number in range(5000)])
+    spool.close()
+    chance = random.Random(int(os.environ.get("TWINRUN_SEED", 0)))
+    delivered: list[int] = []
+    kills = 0
+    while list(folder.glob("*.segment")):
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if not pid:
+            try:
+                deliver_for_ever(folder, writing)
+            finally:
+                os._exit(0)
+        os.close(writing)
+        with open(reading, "rb") as pipe:
+            first = pipe.read(4)  # it has begun
+            killer = threading.Timer(chance.uniform(0, 0.01), os.kill, (pid, signal.SIGKILL))
+            killer.start()
+            delivered += [number for (number,) in struct.iter_unpack(">I", first + pipe.read())]
+        killer.join()
+        kills += os.waitpid(pid, 0)[1] == signal.SIGKILL
+    assert set(delivered) == set(range(5000))
+    assert len(delivered) <= 5000 + 20 * kills
 
 
 def test_signal_handlers_append_in_the_middle_of_appends(tmp_path: Path) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Iterable, Sequence
-from itertools import count, islice
+from itertools import count
 from typing import Final
 
 from twinrun._forks import after_fork_in_child
@@ -67,6 +66,8 @@ class Spool:
         """Start afresh: what is there is the parent's."""
         self._intake.forget()
         self._home.forget()
+        if self._dead is not None:
+            self._dead.after_fork()
         self._begin()
 
     @property
@@ -98,10 +99,13 @@ class Spool:
         Those that are larger than `largest` are refused, and of the others the first ones are kept.
         What is refused is counted. After a refusal nothing is tried for a second.
         """
-        self._check_process()
-        fitting = [record for record in records if len(record) <= self.largest]
+        if self._pid != os.getpid():
+            self._check_process()
+        largest = self._segment_bytes - HEADER_BYTES
+        fitting = [record for record in records if len(record) <= largest]
         accepted = self._intake.append(fitting)
-        deque(islice(self._refused, len(records) - accepted), maxlen=0)
+        for _ in range(len(records) - accepted):
+            next(self._refused)
         return accepted
 
     def read(self, limit: int) -> list[tuple[Position, bytes]]:

@@ -21,7 +21,7 @@ _CHECKSUM: Final = struct.Struct(">I")  # of the header before it
 HEADER_BYTES: Final = _HEADER.size + _CHECKSUM.size
 """So much longer than its record is a frame."""
 
-_WINDOW: Final = 64 * 1024
+_WINDOW: Final = 64 * 1024  # bytes that are read at once
 
 
 @attrs.frozen
@@ -42,32 +42,32 @@ def encode(record: bytes, number: int, salt: int) -> bytes:
 
 def frames(descriptor: int, start: int, end: int, salt: int) -> Iterator[Frame]:
     """Read the frames of a part of a file, and pass over whatever is none."""
+    file = _Window(descriptor)
     offset = start
     while end - offset >= HEADER_BYTES:
-        header = _header(descriptor, offset, salt)
+        header = _header(file.read(offset, HEADER_BYTES), salt)
         if header is not None:
             number, length, checksum = header
             after = offset + HEADER_BYTES + length
             if after <= end:
-                record = _read(descriptor, offset + HEADER_BYTES, length)
+                record = file.read(offset + HEADER_BYTES, length)
                 if len(record) == length and zlib.crc32(record, salt) == checksum:
                     yield Frame(start, after, number, record)
                     start = offset = after
                     continue
-        offset = _next_marker(descriptor, offset + 1, end)
+        offset = _next_marker(file, offset + 1, end)
 
 
 def is_torn(descriptor: int, start: int, end: int, salt: int) -> bool:
     """Whether what stands there is the mere beginning of a frame: its writer died meanwhile."""
     if end - start < HEADER_BYTES:
         return True
-    header = _header(descriptor, start, salt)
+    header = _header(os.pread(descriptor, HEADER_BYTES, start), salt)
     return header is not None and start + HEADER_BYTES + header[1] > end
 
 
-def _header(descriptor: int, offset: int, salt: int) -> tuple[int, int, int] | None:
-    """Read a frame's number, length and checksum, if there is a sound header."""
-    data = _read(descriptor, offset, HEADER_BYTES)
+def _header(data: bytes, salt: int) -> tuple[int, int, int] | None:
+    """Read a record's number, length and checksum, if it is a sound header."""
     if len(data) < HEADER_BYTES or not data.startswith(MARKER):
         return None
     if _CHECKSUM.unpack_from(data, _HEADER.size)[0] != zlib.crc32(data[: _HEADER.size], salt):
@@ -76,22 +76,30 @@ def _header(descriptor: int, offset: int, salt: int) -> tuple[int, int, int] | N
     return number, length, checksum
 
 
-def _next_marker(descriptor: int, offset: int, end: int) -> int:
+class _Window:
+    """Reads a file in large pieces, and gives small ones."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._start, self._data = 0, b""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Give so many bytes, fewer only where the file ends."""
+        place = offset - self._start
+        if not 0 <= place <= len(self._data) - size:
+            self._data = os.pread(self._descriptor, max(size, _WINDOW), offset)
+            self._start, place = offset, 0
+        return self._data[place : place + size]
+
+
+def _next_marker(file: _Window, offset: int, end: int) -> int:
     """Look for the next marker; gives the end if there is none."""
     while offset < end:
-        window = _read(descriptor, offset, min(_WINDOW, end - offset))
-        found = window.find(MARKER)
+        piece = file.read(offset, min(_WINDOW, end - offset))
+        found = piece.find(MARKER)
         if found >= 0:
             return offset + found
-        if len(window) < len(MARKER):
+        if len(piece) < len(MARKER):
             break
-        offset += len(window) - len(MARKER) + 1  # a marker may begin in its last bytes
+        offset += len(piece) - len(MARKER) + 1  # a marker may begin in its last bytes
     return end
-
-
-def _read(descriptor: int, offset: int, size: int) -> bytes:
-    """Read so many bytes, fewer only where the file ends."""
-    data = os.pread(descriptor, size, offset)
-    if 0 < len(data) < size and (rest := _read(descriptor, offset + len(data), size - len(data))):
-        data += rest
-    return data

@@ -47,6 +47,7 @@ class Home:
         elif not lock.is_there():  # somebody tidied up
             with suppress(BlockingIOError):  # another thread of ours was quicker
                 self._lock["lock"] = Lock.hold(lock.owner, directory)
+                lock.close()
         return lock.owner
 
     def move_out(self) -> None:

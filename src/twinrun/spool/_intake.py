@@ -47,11 +47,11 @@ class Intake:
     def append(self, records: Sequence[bytes]) -> int:
         """Write records; gives how many of them, from the first one on, are written."""
         accepted = 0
-        if self.closed or not self._may_try():
+        if self.closed or not records or (self.trouble is not None and not self._may_try()):
             return accepted
         while accepted < len(records):
             try:
-                accepted += self._append_some(records[accepted:])
+                accepted += self._append_some(records[accepted:] if accepted else records)
             except OSError as error:
                 if error.errno in FULL and self._shelf.evict_oldest():
                     continue
@@ -74,9 +74,7 @@ class Intake:
             writer.file.close()
 
     def _may_try(self) -> bool:
-        """Whether nothing is wrong, or was for long enough to look again."""
-        if self.trouble is None:
-            return True
+        """Whether what was wrong was so for long enough to look again."""
         now = time.monotonic()
         if now < self._retry_at:
             return False
