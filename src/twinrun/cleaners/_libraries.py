@@ -30,26 +30,34 @@ _TEXTS: Final = (
     *(("ipaddress", f"IPv{n}{kind}") for n in "46" for kind in ("Address", "Network", "Interface")),
     *((module, name) for module in ("pathlib", "pathlib._local") for name in _PATHS),
     *(("pandas", name) for name in ("Timestamp", "Timedelta", "Period", "Interval")),
+    ("pandas._libs.tslibs.nattype", "NaTType"),
+    ("pandas._libs.missing", "NAType"),
+    ("numpy", "datetime64"),
+    ("numpy", "timedelta64"),
     ("bson", "ObjectId"),
 )
 
-# What loads or makes something as soon as it is touched, or means nothing outside of its process.
-_OPAQUE: Final = frozenset(
-    {
-        "django.db.models.manager.BaseManager",
-        "django.db.models.sql.query.Query",
-        "sqlalchemy.orm.query.Query",
-        "sqlalchemy.orm.session.Session",
-        "sqlalchemy.orm.state.InstanceState",
-        "sqlalchemy.sql.elements.ClauseElement",
-        "unittest.mock.NonCallableMock",
-        "polars.lazyframe.frame.LazyFrame",
-        "pandas.core.generic.NDFrame",
-        "pandas.core.indexes.base.Index",
-        "pandas.Index",
-        "threading.Thread",
-        "socket.socket",
-    }
+# Who is made from these is open, waits, loads when it is touched, or means nothing elsewhere.
+_MACHINERY: Final = (
+    "asyncio.",
+    "concurrent.futures.",
+    "django.db.",
+    "logging.",
+    "multiprocessing.",
+    "numpy.",
+    "pandas.",
+    "polars.",
+    "psycopg",
+    "queue.",
+    "redis.",
+    "selectors.",
+    "socket.",
+    "sqlalchemy.",
+    "sqlite3.",
+    "ssl.",
+    "tempfile.",
+    "threading.",
+    "unittest.mock.",
 )
 
 
@@ -67,13 +75,7 @@ def library_reader(kind: type) -> Reader | None:
     if type(decimal) is type and issubclass(kind, decimal):
         return _read_decimal
     known = ancestry(kind)
-    if known & _OPAQUE:
-        return _read_type
     return next((read for name, read in _MADE_FROM.items() if name in known), None)
-
-
-def _read_type(walk: Walk, value: Any, kind: type) -> Any:
-    return walk.tagged(kind, {})
 
 
 def _read_text(walk: Walk, value: Any, kind: type) -> Any:
@@ -132,9 +134,15 @@ def _read_series(walk: Walk, value: Any, kind: type) -> Any:
 
 
 def _read_row(walk: Walk, value: Any, kind: type) -> Any:
-    """Read a row that SQLAlchemy fetched."""
+    """Read a row that SQLAlchemy fetched as a tuple."""
     names = [str.__str__(name) for name in islice(value._fields, ITEMS)]
     return walk.tagged(kind, walk.fields(zip(names, value, strict=False)))
+
+
+def _read_row_mapping(walk: Walk, value: Any, kind: type) -> Any:
+    """Read a row that SQLAlchemy or sqlite3 fetched, by its names."""
+    pairs = ((name, value[name]) for name in islice(value.keys(), ITEMS) if type(name) is str)
+    return walk.tagged(kind, walk.fields(pairs))
 
 
 def _read_model(walk: Walk, value: Any, kind: type) -> Any:
@@ -176,10 +184,10 @@ def _read_pydantic(walk: Walk, value: Any, kind: type) -> Any:
 
 def read_fields(walk: Walk, value: Any, kind: type) -> Any:
     """Read any other type by the fields that it stores itself, unless to look may use it up."""
-    if is_used_up(kind):
-        return walk.tagged(kind, {})
     if _is_mapped(kind):
         return _read_model(walk, value, kind)
+    if is_used_up(kind) or any(name.startswith(_MACHINERY) for name in ancestry(kind)):
+        return walk.tagged(kind, {})
     return walk.tagged(kind, walk.fields(islice(own_fields(walk, value, kind), ITEMS)))
 
 
@@ -199,6 +207,8 @@ _EXACT: Final[tuple[tuple[str, str, Reader], ...]] = (
     ("polars", "DataFrame", _read_frame),
     ("polars", "Series", _read_series),
     ("sqlalchemy.engine.row", "Row", _read_row),
+    ("sqlalchemy.engine.row", "RowMapping", _read_row_mapping),
+    ("sqlite3", "Row", _read_row_mapping),
 )
 
 _MADE_FROM: Final[dict[str, Reader]] = {

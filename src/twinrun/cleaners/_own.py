@@ -52,7 +52,7 @@ def own_fields(walk: Walk, value: Any, kind: type) -> Iterator[tuple[str, Any]]:
         else:
             attributes = descriptor.__get__(value)
             for key, stored_value in list(attributes.items()) if type(attributes) is dict else ():
-                if type(key) is str:
+                if type(key) is str and not _is_added(key):
                     yield key, stored_value
 
 
@@ -64,10 +64,15 @@ def _layout(kind: type) -> Iterator[tuple[str, Any]]:
             if type(name) is not str:
                 continue
             if found is MemberDescriptorType and descriptor.__objclass__ is cls:
-                if not name.startswith("__") or not name.endswith("__"):
+                if not _is_added(name):
                     yield name, descriptor
             elif name == "__dict__" and found is GetSetDescriptorType:
                 yield name, descriptor
+
+
+def _is_added(name: str) -> bool:
+    """Whether a name is one that Python or a library adds."""
+    return name.startswith("__") and name.endswith("__")
 
 
 def stored(cls: type, name: str, value: Any) -> Any:

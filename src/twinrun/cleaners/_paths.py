@@ -7,20 +7,30 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from datetime import date, datetime
+from decimal import Decimal
 from itertools import islice
 from typing import Any, Final
+from uuid import UUID
 
 from twinrun.cleaners._own import classes, own_fields
 from twinrun.cleaners._walk import Walk
 from twinrun.patterns import split, step
+from twinrun.tracebacks import type_name
 
-__all__ = ["ANY", "has_named_pair", "nearest_name", "shown"]
+__all__ = ["ANY", "comparable", "has_named_pair", "nearest_name", "shown"]
 
 ANY: Final = "[*]"
 """Stands for a step that may not be shown."""
 
 _UNKNOWN: Final[Any] = object()
 _KEYS: Final = 2_000  # of a dict, among which the one of a path is looked for
+_PARTS: Final = 10_000  # of a value that is compared
+_DEPTH: Final = 20
+
+_LEAVES: Final = frozenset(
+    map(id, (type(None), bool, int, float, complex, str, bytes, Decimal, date, datetime, UUID))
+)
 
 
 def shown(
@@ -57,6 +67,33 @@ def nearest_name(path: str) -> str:
     return next((name for name in map(_name, reversed(split(path)[1:])) if name), "value")
 
 
+def comparable(walk: Walk, value: Any) -> Any:
+    """Give a value as one of built-in types that can be compared without a call into its code.
+
+    Raises `LookupError` where it is too large.
+    """
+    left = [_PARTS]
+
+    def plain(value: Any, depth: int) -> Any:
+        kind = type(value)
+        if id(kind) in _LEAVES:
+            return value
+        left[0] -= 1
+        if depth > _DEPTH or left[0] < 0:
+            raise LookupError("too large to be compared")
+        if kind is list or kind is tuple:
+            left[0] -= len(value)
+            return kind(plain(each, depth + 1) for each in value[: _PARTS + 1])
+        if kind is dict:
+            pairs: Any = islice(value.items(), _PARTS + 1)
+            left[0] -= len(value)
+            return {k: plain(v, depth + 1) for k, v in pairs if id(type(k)) in _LEAVES}
+        pairs = _named_items(value, kind) or own_fields(walk, value, kind)
+        return {n: plain(part, depth + 1) for n, part in pairs} or f"<{type_name(kind)}>"
+
+    return plain(value, 0)
+
+
 def _name(each: str) -> str:
     """Give a step's name, empty where it is an index."""
     if each.startswith("."):
@@ -80,18 +117,19 @@ def _parts(walk: Walk, value: Any) -> Iterator[tuple[str, Any]]:
     elif issubclass(kind, list | tuple | deque):
         base: Any = next(base for base in (list, tuple, deque) if issubclass(kind, base))
         yield from ((f"[{n}]", part) for n, part in enumerate(base.__iter__(value)))
-        yield from _named_items(value, kind)
+        yield from ((step(name), part) for name, part in _named_items(value, kind))
     elif value is not _UNKNOWN:
         yield from ((step(name), part) for name, part in own_fields(walk, value, kind))
 
 
-def _named_items(value: Any, kind: type) -> Iterator[tuple[str, Any]]:
+def _named_items(value: Any, kind: type) -> list[tuple[str, Any]]:
     """Give the items of a named tuple by their names."""
+    if kind is tuple or not issubclass(kind, tuple):
+        return []
     names = next((own["_fields"] for _, own in classes(kind) if "_fields" in own), None)
-    if issubclass(kind, tuple) and type(names) is tuple:
-        for name, part in zip(names, tuple.__iter__(value), strict=False):
-            if type(name) is str:
-                yield step(name), part
+    if type(names) is not tuple or not all(type(name) is str for name in names):
+        return []
+    return list(zip(names, tuple.__iter__(value), strict=False))
 
 
 def _is_own(walk: Walk, parent: Any, each: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from twinrun import tracebacks
-from twinrun.cleaners._paths import has_named_pair, nearest_name, shown
+from twinrun.cleaners._paths import comparable, has_named_pair, nearest_name, shown
 from twinrun.cleaners._readers import reader_of
 from twinrun.cleaners._texts import is_safe, safe
 from twinrun.cleaners._walk import SIZE, Walk
@@ -192,7 +192,7 @@ def _cleaned_sides(
     found: dict[str, list[Difference]] = {}
     if not any(o.raised for o in seen) and not any(v is _FAILED for v in values):
         try:
-            for difference in equal.differences(*values):
+            for difference in equal.differences(*(comparable(walk, value) for value in values)):
                 found.setdefault(difference.path, []).append(difference)
         except Exception:
             found = {}

@@ -149,6 +149,10 @@ def _read_view(walk: Walk, value: Any, kind: type) -> Any:
     return walk.tagged(kind, {"items": walk.value(inner[0])} if inner else {})
 
 
+def _read_dict_view(walk: Walk, value: Any, kind: type) -> Any:
+    return walk.tagged(kind, {"items": walk.items(iter(value), len(value))})
+
+
 def _read_enum(walk: Walk, value: Enum, kind: type) -> Any:
     own = dict(own_fields(walk, value, kind))
     return walk.tagged(kind, {k: walk.value(own.get(f"_{k}_")) for k in ("name", "value")})
@@ -257,6 +261,7 @@ _READERS: Final[tuple[tuple[type, Reader], ...]] = (
     (range, _read_range),
     (slice, _read_slice),
     (MappingProxyType, _read_view),
+    *((type(view), _read_dict_view) for view in ({}.keys(), {}.values(), {}.items())),
     (SimpleNamespace, _read_namespace),
     (re.Pattern, _read_pattern),
 )

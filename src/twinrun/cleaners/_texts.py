@@ -11,7 +11,7 @@ from twinrun.scrubbing import REDACTED
 __all__ = ["hushed", "is_safe", "safe"]
 
 _CUT: Final = re.compile(r"… \(\d+ characters\)\Z")
-_TELLING: Final = 6  # characters of a secret that is looked for inside other texts
+_INSIDE: Final = 6  # characters of a secret that is looked for inside of other texts
 
 
 def is_safe(text: str) -> bool:
@@ -50,7 +50,7 @@ def _hushed_text(text: str, secrets: Mapping[str, str]) -> str:
     cut = _CUT.search(text)
     body, end = (text[: cut.start()], cut[0]) if cut else (text, "")
     for secret, mark in secrets.items():
-        if len(secret) >= _TELLING:
+        if len(secret) >= _INSIDE:
             begun = _begun(body, secret) if end else 0
             body = (f"{body[:-begun]}{REDACTED}" if begun else body).replace(secret, mark)
     most = 2 * len(text)

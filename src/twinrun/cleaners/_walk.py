@@ -36,7 +36,8 @@ _LOOK: Final = 32  # values between two looks at the clock, or one text longer t
 _LONG: Final = 256
 _END: Final = 200  # bytes that closing what is open may come to
 _SMALL: Final = 10**12  # a number below can't be that of a card
-_SECRETS: Final = 100  # named secrets that are looked for elsewhere
+_SECRETS: Final = 100  # named secrets that are looked for elsewhere …
+_TELLING: Final = 4  # … of at least so many characters
 
 _PLAIN: Final = re.compile(r"[ !#-\[\]-~]*")  # as long in JSON as it is
 _INNOCENT: Final = re.compile(r"[ !#$&-9;<>-\[\]-~]{0,12}")  # and too short for a secret
@@ -187,7 +188,7 @@ class Walk:
             parts = list(islice(value.values(), ITEMS))
         for each in parts:
             text = _plain_text(each)
-            if text and len(self.shared.secrets) < _SECRETS:
+            if text and len(text) >= _TELLING and len(self.shared.secrets) < _SECRETS:
                 self.shared.secrets.setdefault(safe(text), self.scrubber.mark(text))
         whole = _plain_text(value)
         if whole is None:
