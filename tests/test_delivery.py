@@ -700,15 +700,16 @@ STORM = """
 
 
 @forks
-def test_children_forked_under_load_work_and_nothing_is_doubled(tmp_path):
+@pytest.mark.parametrize("forked", [100, pytest.param(1000, marks=pytest.mark.soak)])
+def test_children_forked_under_load_work_and_nothing_is_doubled(tmp_path, forked):
     """However busy the parent's threads are, each child delivers its own record, and only that."""
     path = tmp_path / "delivered"
-    children, put_by_threads = map(int, run(STORM, path, 1000, dev=False).stdout.split())
-    assert children == 1000
+    children, put_by_threads = map(int, run(STORM, path, forked, dev=False).stdout.split())
+    assert children == forked
     kinds = Counter(line.split()[0] == "child" for line in path.read_text().splitlines())
-    assert kinds == {True: 1000, False: put_by_threads}
+    assert kinds == {True: forked, False: put_by_threads}
     lines = [line for line in path.read_text().splitlines() if line.startswith("child")]
-    assert len(set(lines)) == 1000
+    assert len(set(lines)) == forked
 
 
 @forks

@@ -285,7 +285,8 @@ class Delivery:
         while self._closed is None and self._waiting is waiting:  # else the sink has forked
             wake.wait(self._pause())
             if self._closed is None and self._waiting is waiting:
-                self._round(by_worker=True)
+                with contextlib.suppress(BaseException):  # no error of ours ends it either
+                    self._round(by_worker=True)
 
     def _pause(self) -> float:
         """Give the seconds until the next round."""
@@ -361,13 +362,15 @@ class Delivery:
         pause = min(self._interval * 2 ** min(self._failures, 20), _LONGEST_PAUSE)
         self._next_try = time.monotonic() + pause * self._random.uniform(0.5, 1.0)
         if self._failures == 1:
-            self._tell("delivery.failed", error=f"{type_name(type(error))}: {message(error)}")
+            self._tell("delivery.failed", error)
 
-    def _tell(self, event: str, **keys: Any) -> None:
+    def _tell(self, event: str, error: BaseException | None = None) -> None:
+        """Log that something failed, or works again."""
         with contextlib.suppress(Exception):
             from twinrun._logging import warn
 
-            warn(event, sink=self._name, **keys)
+            said = {"error": f"{type_name(type(error))}: {message(error)}"} if error else {}
+            warn(event, sink=self._name, **said)
 
 
 def _read(totals: Mapping[str, Total]) -> dict[str, int]:

@@ -85,7 +85,7 @@ class Spooled:
         self.book_losses()
         trouble = self._spool.trouble
         if trouble is not None and not self._in_trouble:
-            self._tell("spool.failed", error=f"{type(trouble).__name__}: {trouble}")
+            self._tell("spool.failed", trouble)
         elif trouble is None and self._in_trouble:
             self._tell("spool.recovered")
         self._in_trouble = trouble is not None
