@@ -14,10 +14,9 @@ import pytest
 
 import twinrun
 from twinrun import Experiment, Observation, Outcome, Tally, configure, experiment, tallies
-from twinrun._runner.pool import pool
 from twinrun.samplers import Breaker
 
-WATCHDOG = 30.0  # seconds, a safety net only
+WATCHDOG = 10.0  # seconds, a safety net only
 THREE = Breaker(failures=3, cpu_share=None, cooldown=8.0)
 
 
@@ -203,17 +202,21 @@ def test_a_full_queue_leaves_the_place_of_the_run_that_is_tried(
     candidate.is_well = True
     clock.now += 8
 
-    class Other:
-        def give_up(self, reason: str) -> None:
-            """Be there."""
-
+    may_end = threading.Event()
+    holding = Experiment(
+        next(names),
+        control=one,
+        candidate=lambda: may_end.wait(WATCHDOG),
+        mode="background",
+        publishers=(),
+    )
     configure(workers=1, queue=1)
-    others = [Other(), Other()]
-    pool._admitted.update(others)
     try:
+        assert holding() == holding() == 1  # which is all the room there is
         assert run() == 1
     finally:
-        pool.release(others)
+        may_end.set()
+    assert twinrun.flush(WATCHDOG)
     called(run, 1)
     tally = tally_of(run)
     assert tally.skipped == {"queue full": 1}
@@ -440,6 +443,38 @@ def test_coroutine_functions_pause_too(names: Iterator[str]) -> None:
     asyncio.run(main())
     assert candidate.calls == 3
     assert tally_of(control).skipped == {"paused": 2}
+
+
+def test_tasks_that_are_to_begin_do_not_when_it_is_paused(names: Iterator[str]) -> None:
+    """A loop that is flooded by candidates is given back to its service."""
+    begun = itertools.count()
+
+    async def pause() -> int:
+        next(begun)
+        circuit = run.experiment._recipe.circuit
+        assert circuit is not None
+        assert circuit.note(circuit.admit(), True, 0) is not None
+        return 1
+
+    @experiment(
+        next(names),
+        candidate=pause,
+        mode="background",
+        breaker=Breaker(failures=1, cpu_share=None, cooldown=None),
+        publishers=(),
+    )
+    async def run() -> int:
+        return 1
+
+    async def main() -> None:
+        for _ in range(20):
+            assert await run() == 1
+        assert await twinrun.aflush(WATCHDOG)
+
+    asyncio.run(main())
+    tally = tally_of(run)
+    assert tally.experiments == next(begun) == 1
+    assert tally.skipped == {"paused": 19}
 
 
 def test_generators_pause_too(names: Iterator[str], clock: Clock) -> None:
