@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from twinrun import _accounts
 from twinrun._forks import after_fork_in_child
@@ -17,6 +17,9 @@ from twinrun._kinds import is_unwaited
 from twinrun.errors import ConfigurationError
 from twinrun.result import Result
 from twinrun.typing import OnFailure, PublisherLike
+
+if TYPE_CHECKING:
+    from twinrun.scrubbing import Scrubber
 
 __all__ = [
     "Gate",
@@ -79,6 +82,7 @@ class Settings:
         self.on_failure: OnFailure | None = None
         self.workers = 4
         self.queue = 1000
+        self.scrub: Scrubber | None = None
         self._default: tuple[PublisherLike, ...] | None = None
         self._environment: tuple[PublisherLike, ...] | None = None
         self.refresh()
@@ -112,6 +116,10 @@ class Settings:
             for name, value in checked.items():
                 setattr(self, name, value)
             self.refresh()
+        if "scrub" in checked:
+            from twinrun import scrubbing
+
+            scrubbing.use(self.scrub)
         if "configured" in checked:
             _accounts.restart_all()
 
@@ -186,6 +194,7 @@ def configure(
     on_failure: OnFailure | _Kept | None = _KEEP,
     workers: int | _Kept | None = _KEEP,
     queue: int | _Kept | None = _KEEP,
+    scrub: Scrubber | _Kept | None = _KEEP,
 ) -> None:
     """Set the process's defaults; may be called again at any time, and holds from the next run on.
 
@@ -199,6 +208,7 @@ def configure(
         on_failure: called with (operation, error, experiment's name) when a callback fails.
         workers: threads for candidates off the caller's path (default 4).
         queue: candidates that may wait for them (default 1000).
+        scrub: what is secret beside what always is, a `twinrun.scrubbing.Scrubber`.
 
     Raises:
         ConfigurationError: a value is not of the kind said above; nothing is changed then.
@@ -211,6 +221,7 @@ def configure(
             "on_failure": (on_failure, _callable, None),
             "workers": (workers, _positive, 4),
             "queue": (queue, _positive, 1000),
+            "scrub": (scrub, _scrubber, None),
         }
     )
 
@@ -235,6 +246,15 @@ def _callable(value: Any) -> Any:
     """Take a callable."""
     if not callable(value) or is_unwaited(value):
         raise ConfigurationError(f"on_failure is a plain callable, not {value!r}")
+    return value
+
+
+def _scrubber(value: Any) -> Any:
+    """Take a Scrubber."""
+    from twinrun.scrubbing import Scrubber
+
+    if not isinstance(value, Scrubber):
+        raise ConfigurationError(f"scrub is a twinrun.scrubbing.Scrubber, not {value!r}")
     return value
 
 

@@ -43,6 +43,7 @@ class Options(TypedDict, total=False):
     compare_errors: CompareErrors
     ignore: Ignore | Sequence[Ignore]
     clean: Clean | None
+    capture: str
     context: Context
     before_run: Callable[..., Any] | None
     after_run: AfterRun | None
@@ -56,6 +57,7 @@ class Options(TypedDict, total=False):
 
 
 _ORDERS: Final = ("random", "control-first", "control-last")
+_CAPTURES: Final = ("values", "differences", "nothing")
 _ISOLATIONS: Final = ("containers", "share", "deepcopy")
 _MODES: Final = ("inline", "concurrent", "background")
 
@@ -78,6 +80,7 @@ class Recipe:
     compare_errors: CompareErrors = same_error
     ignore: tuple[Ignore, ...] = ()
     clean: Clean | None = None
+    capture: str = "values"
     context: Context = attrs.field(factory=dict)
     before_run: Callable[..., Any] | None = None
     after_run: AfterRun | None = None
@@ -207,6 +210,12 @@ def _order(option: str, value: Any) -> Any:
     return _callable(option, value)
 
 
+def _capture(option: str, value: Any) -> str:
+    if not isinstance(value, str) or value not in _CAPTURES:
+        raise _wrong(option, f"one of {', '.join(map(repr, _CAPTURES))}", value)
+    return value
+
+
 def _isolate(option: str, value: Any) -> Any:
     if isinstance(value, str) and value in _ISOLATIONS:
         return value
@@ -273,6 +282,7 @@ _CHECKS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "compare_errors": _callable,
     "ignore": _ignore,
     "clean": _callable_or_none,
+    "capture": _capture,
     "context": _context,
     "before_run": _callable_or_none,
     "after_run": _callable_or_none,

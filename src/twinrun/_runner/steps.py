@@ -170,6 +170,7 @@ def result_of(run: Run, comparisons: tuple[Comparison, ...]) -> Result:
         candidates=tuple(each.candidate for each in settled),
         comparisons=settled,
         clean=None if run.recipe.clean is None else Cleaned(run.recipe),
+        capture=run.recipe.capture,
     )
 
 

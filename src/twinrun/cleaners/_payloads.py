@@ -231,15 +231,17 @@ def _difference(walk: Walk, difference: Difference, raw: tuple[Any, Any]) -> dic
     if walk.scrubber.allow is not None:
         walk.hidden = not walk.scrubber.allows(nearest_name(difference.path))
     made: dict[str, Any] = {"path": path, "kind": difference.kind.value}
+    named = difference.path if secret else None
     if difference.control is not NOTHING:
-        made["control"] = _side(walk, difference.control, secret)
+        made["control"] = _side(walk, difference.control, named)
     if difference.candidate is not NOTHING:
-        made["candidate"] = _side(walk, difference.candidate, secret)
+        made["candidate"] = _side(walk, difference.candidate, named)
     return made
 
 
-def _side(walk: Walk, side: Any, secret: bool) -> Any:
-    return walk.secret(side) if secret else _value(walk, side)
+def _side(walk: Walk, side: Any, secret: str | None) -> Any:
+    """Clean a side; `secret` is the path, where that announces one."""
+    return _value(walk, side) if secret is None else walk.secret(side, secret)
 
 
 def _path(walk: Walk, path: str, raw: tuple[Any, Any]) -> tuple[str, bool]:

@@ -232,6 +232,8 @@ def _read_zone(walk: Walk, value: datetime.timezone, kind: type) -> Any:
     return walk.tagged(kind, {"text": walk.text(str(value))})
 
 
+_EMPTY: Final[dict[str, str]] = {}
+
 _READERS: Final[tuple[tuple[type, Reader], ...]] = (
     (Enum, _read_enum),
     (bool, _read_bool),
@@ -261,7 +263,9 @@ _READERS: Final[tuple[tuple[type, Reader], ...]] = (
     (range, _read_range),
     (slice, _read_slice),
     (MappingProxyType, _read_view),
-    *((type(view), _read_dict_view) for view in ({}.keys(), {}.values(), {}.items())),
+    (type(_EMPTY.keys()), _read_dict_view),
+    (type(_EMPTY.values()), _read_dict_view),
+    (type(_EMPTY.items()), _read_dict_view),
     (SimpleNamespace, _read_namespace),
     (re.Pattern, _read_pattern),
 )

@@ -41,6 +41,7 @@ _TELLING: Final = 4  # … of at least so many characters
 
 _PLAIN: Final = re.compile(r"[ !#-\[\]-~]*")  # as long in JSON as it is
 _INNOCENT: Final = re.compile(r"[ !#$&-9;<>-\[\]-~]{0,12}")  # and too short for a secret
+_COUNTED: Final = re.compile("(?i)(?:tokens|cookies|secrets|passwords|credentials)$")
 
 Reader: TypeAlias = Callable[["Walk", Any, type], Any]
 """Makes a value of a known type JSON; may raise, and the value is named by its type then."""
@@ -164,7 +165,7 @@ class Walk:
     def named(self, name: str, value: Any) -> Any:
         """Clean the value of a field or key, unless that is named like a secret."""
         if self.is_secret(name):
-            return self.secret(value)
+            return self.secret(value, name)
         if self.scrubber.allow is None:
             return self.value(value)
         before, self.hidden = self.hidden, not self.scrubber.allows(name)
@@ -173,14 +174,14 @@ class Walk:
         finally:
             self.hidden = before
 
-    def secret(self, value: Any) -> Any:
+    def secret(self, value: Any, name: str = "") -> Any:
         """Put a mark in place of a value that is named as secret, and remember its texts.
 
-        None, True and False stay: they say whether there is one.
+        None, True and False stay: they say whether there is one. So does how many there are.
         """
-        if value is None or value is True or value is False:
-            return value
         kind = type(value)
+        if value is None or kind is bool or (kind is int and _COUNTED.search(name)):
+            return self.value(value)
         parts = [value]
         if kind is list or kind is tuple:
             parts = value[:ITEMS]
@@ -247,7 +248,7 @@ class Walk:
                     continue
             self.size, self._nodes = size, nodes
             if secret:
-                made[key] = self.secret(value)
+                made[key] = self.secret(value, name)
             else:
                 made[key] = self.value(value) if is_open else self.named(name, value)
             size, nodes = self.size, self._nodes
@@ -268,7 +269,7 @@ class Walk:
         """Clean the first items of a container; the second of a pair may be named by the first."""
         kept = list(islice(items, ITEMS))
         if count == 2 and (name := _as_name(kept[0])) and self.is_secret(name):
-            return [self.value(kept[0]), self.secret(kept[1])]
+            return [self.value(kept[0]), self.secret(kept[1], name)]
         made: list[Any] = []
         for item in kept:
             if self._nodes <= 0 or self.size <= 0:
