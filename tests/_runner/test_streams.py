@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import os
 import sys
@@ -314,15 +315,20 @@ async def play_awaited(world: World, generator: Any, script: list[Any]) -> None:
 
 
 def story_awaited(make: Callable[[World], Any], script: list[Any], in_handler: bool) -> World:
-    """Play a script on an async generator, drop it, and let the event loop end."""
+    """Play a script on an async generator, drop it, and let the event loop close it."""
     world = World()
 
+    def complain(loop: Any, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if type(error) is not SystemExit:  # which ends the loop, and is complained of at some time
+            world.tell("complained", type(error).__name__)
+
     async def call() -> None:
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(
-            lambda _, context: world.tell("complained", type(context.get("exception")).__name__)
-        )
+        asyncio.get_running_loop().set_exception_handler(complain)
         await play_awaited(world, make(world)(), script)
+        for _ in range(30):  # so that the loop closes what was dropped
+            await asyncio.sleep(0)
+        gc.collect(1)  # so that it complains now of errors that nobody asked its tasks for
 
     async def handled() -> None:
         try:
@@ -331,7 +337,10 @@ def story_awaited(make: Callable[[World], Any], script: list[Any], in_handler: b
             await call()
 
     with unraisables(world):
-        asyncio.run(handled() if in_handler else call())
+        try:
+            asyncio.run(handled() if in_handler else call())
+        except SystemExit as error:  # of a generator that the loop closes
+            world.tell("exit", world.seen(error))
     return world
 
 
@@ -351,7 +360,7 @@ def test_a_decorated_async_generator_does_what_the_undecorated_one_does(
     mode: str,
     order: str,
 ) -> None:
-    """The same law, with `asend`, `athrow`, `aclose` and the event loop's own closing."""
+    """The same law, with `asend`, `athrow`, `aclose` and the event loop's closing."""
 
     def undecorated(world: World) -> Any:
         return partial(world.perform_awaited, control, "control")

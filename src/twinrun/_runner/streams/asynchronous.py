@@ -218,7 +218,7 @@ class _Lane(Lane):
 
     async def _serve(self) -> None:
         """Be the task: take a step whenever one is wished for; in the end close what is open."""
-        try:
+        with contextlib.suppress(asyncio.CancelledError):  # while nothing was asked of it
             while self.ended is None:
                 await self._take_step()
                 if self._answer is not None and not self._answer.done():
@@ -226,10 +226,7 @@ class _Lane(Lane):
                 if self.ended is None:
                     self._wish = asyncio.get_running_loop().create_future()
                     await self._wish
-        except asyncio.CancelledError:  # while nothing was asked of it
-            pass
-        finally:
-            await self._shut()
+        await self._shut()
 
     async def _take_step(self) -> None:
         """Ask the candidate for an item, and take note of what it does."""
@@ -248,6 +245,8 @@ class _Lane(Lane):
         except StopAsyncIteration:
             self._note(step, CLOSED if is_last else RETURNED)
         except BaseException as error:
+            if self._is_left(error):
+                raise
             if not contained(error):
                 self._aimed = error
             shorten(error)
@@ -283,9 +282,21 @@ class _Lane(Lane):
         for _ in range(CLOSINGS):
             if stream is None or stream.ag_frame is None:
                 return
-            with contextlib.suppress(BaseException):
+            try:
                 await stream.aclose()
+            except BaseException as error:
+                if self._is_left(error):
+                    raise
         keep(stream)
+
+    def _is_left(self, error: BaseException) -> bool:
+        """Say whether this raises because the task itself is closed, after its event loop was."""
+        if type(error) is not GeneratorExit or self._task is None:
+            return False
+        try:
+            return asyncio.get_running_loop() is not self._task.get_loop()
+        except RuntimeError:
+            return True
 
     def close(self) -> None:
         """Have the task close a stream that is not at its end, and don't wait for it."""
