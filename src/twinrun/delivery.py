@@ -71,6 +71,7 @@ class Delivery:
         spool: Spool | None = None,
     ) -> None:
         self._sink = sink
+        self._wants = getattr(sink, "wants", None)
         self._idle = getattr(sink, "idle", None)
         self._name = name
         self._capacity, self._max_bytes = capacity, max_bytes
@@ -109,6 +110,13 @@ class Delivery:
 
     def publish(self, result: Result) -> None:
         """Put what the sink makes of a result, unless it is not worth keeping."""
+        if self._wants is not None:
+            if not self._wants(result):
+                return
+            refusal = self._foreseen_refusal()
+            if refusal is not None:
+                self._count(self._dropped, refusal, {result.experiment: 1})
+                return
         record = self._sink.record(result)
         if record is not None:
             self.put(record, result.experiment)
@@ -143,7 +151,8 @@ class Delivery:
             self.start()
         elif not self._failures and self._is_much():
             self._alarm()
-        self._give_up()  # if it was closed just now, that may have missed this one
+        if self._closed is not None:  # just now, which may have missed this one
+            self._give_up()
         return True
 
     def _refusal(self, record: bytes, experiment: str) -> str | None:
@@ -153,6 +162,13 @@ class Delivery:
         if self._spooled.append(record, experiment):
             return None
         return self._waiting.append(record, experiment) and "disk_full"
+
+    def _foreseen_refusal(self) -> str | None:
+        """Give the reason why a record of the usual size can't be kept, before it is made."""
+        self._check_process()
+        if self._closed is not None or self._spooled is not None:
+            return self._closed
+        return self._waiting.refusal(self._waiting.usual)
 
     def start(self) -> None:
         """Start the worker unless it runs; if no thread can be had, a later call tries again."""
@@ -247,10 +263,8 @@ class Delivery:
 
     def _give_up(self) -> None:
         """Once closed, drop what is left, each record counted by whoever takes it out."""
-        reason = self._closed
-        if reason is not None:
-            left = self._waiting.give_up()
-            self._lose(reason, Counter(entry[3] for entry in left))
+        left = self._waiting.give_up()
+        self._lose(self._closed or "closed", Counter(entry[3] for entry in left))
 
     def _put_aside(self, entry: Entry, record: bytes) -> None:
         """Give up a record that the sink never takes."""

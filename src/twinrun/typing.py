@@ -75,6 +75,8 @@ class Sink(Protocol):
 
     What else a sink may have, and is called where it is there:
 
+    - `wants(result)`: whether it makes a record of this one; asked first, so that what there is no
+      room for need not be made.
     - `idle(ledgers)`: on the delivering thread, once in an interval and before a flush is done,
       with the ledgers of all experiments that publish here: for what reads tallies. It may raise.
     - `close()`: nothing comes after it.

@@ -585,3 +585,24 @@ def test_nothing_that_was_accepted_is_lost_to_kill_9_or_counted_twice(tmp_path, 
     assert int(done.stdout) >= trials
     with contextlib.closing(sqlite3.connect(tmp_path / "store.db")) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_what_finds_no_room_is_not_even_made(make):
+    """A storm of mismatches before a sink that is down costs next to nothing."""
+    made = []
+
+    class Choosy(Sink):
+        def wants(self, result):
+            return result.id != "r4"
+
+        def record(self, result):
+            made.append(result.id)
+            return super().record(result)
+
+    sink = Choosy()
+    buffered = make(sink, capacity=2, batch=3)
+    sink.error = OSError("down")
+    for number in range(0, 12, 2):
+        buffered.publish(result(number))
+    assert made == ["r0", "r2"]
+    assert buffered.counts == Counts(accepted=2, pending=2, dropped={"full": 3})

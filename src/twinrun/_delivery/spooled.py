@@ -14,7 +14,7 @@ from twinrun._delivery.waiting import Total, Waiting
 if TYPE_CHECKING:
     from twinrun.spool import Position, Spool
 
-__all__ = ["Spooled"]
+__all__ = ["Spooled", "shared_out"]
 
 _ADOPTION: Final = 30.0  # seconds between two looks for what dead processes have left
 

@@ -78,16 +78,26 @@ class Waiting:
         """How many records were removed as delivered."""
         return self._delivered.read()
 
+    @property
+    def usual(self) -> int:
+        """How many bytes a record has on average."""
+        return self._bytes_in.read() // (self._accepted.read() or 1)
+
+    def refusal(self, size: int) -> str | None:
+        """Give the bound that a record of so many bytes meets: full, bytes."""
+        if len(self._entries) >= self._capacity:
+            return "full"
+        return "bytes" if self.size + size > self._max_bytes else None
+
     def append(self, record: bytes, experiment: str) -> str | None:
-        """Append a record, or give the bound that it meets: full, bytes.
+        """Append a record, or give the bound that it meets.
 
         Threads that append at the same moment may exceed a bound by one record each.
         """
-        if len(self._entries) >= self._capacity:
-            return "full"
         size = len(record)
-        if self.size + size > self._max_bytes:
-            return "bytes"
+        refusal = self.refusal(size)
+        if refusal is not None:
+            return refusal
         # One call in C counts the record and appends it: neither can come to pass alone.
         self._entries.extend(
             zip(

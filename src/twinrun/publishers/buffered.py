@@ -121,6 +121,10 @@ class _Unpickling:
         self._flush = getattr(publisher, "flush", None)
         self._unflushed = False
 
+    def wants(self, result: Result) -> bool:
+        """Take every result that it is handed."""
+        return True
+
     def record(self, result: Result) -> bytes:
         """Copy a result whole; its size is known then, and it keeps nothing of the caller's."""
         return pickle.dumps(result, pickle.HIGHEST_PROTOCOL)

@@ -69,6 +69,10 @@ class JSONLinesPublisher:
         """Flush for at most two seconds, then take nothing more."""
         self._delivery.close()
 
+    def wants(self, result: Result) -> bool:
+        """Take every result that it is handed."""
+        return True
+
     def record(self, result: Result) -> bytes:
         """Make the line of a result, without its end."""
         return json.dumps(payload(result), allow_nan=False, separators=(",", ":")).encode()

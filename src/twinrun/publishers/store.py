@@ -84,12 +84,16 @@ class StorePublisher:
         self._delivery.close()
         self._store.close()
 
-    def record(self, result: Result) -> bytes | None:
-        """Make the record of a result, cleaned, if a candidate of it is worth an exemplar."""
+    def wants(self, result: Result) -> bool:
+        """Say whether a candidate of a result is worth an exemplar."""
+        from twinrun.store.incoming import KEPT
+
+        return any(comparison.outcome in KEPT for comparison in result.comparisons)
+
+    def record(self, result: Result) -> bytes:
+        """Make the record of a result, cleaned."""
         from twinrun.store import incoming
 
-        if not any(comparison.outcome in incoming.KEPT for comparison in result.comparisons):
-            return None
         self._check_process()
         return incoming.record(
             cleaners.payload(result),
