@@ -124,3 +124,11 @@ def test_deep_sequences_are_paired_by_place() -> None:
     for _ in range(20):
         one, two = {"a": one}, {"a": two}
     assert len(paths(one, two)) == 4
+
+
+def test_records_that_hold_nan_are_aligned() -> None:
+    """Though no `==` calls them equal."""
+    ours = [{"id": n, "v": float("nan")} for n in range(100)]
+    theirs = [{"id": n, "v": float("nan")} for n in range(-1, 100)]
+    assert paths(ours, theirs) == ["added $[0]"]
+    assert paths([r["v"] for r in ours], [r["v"] for r in theirs]) == ["added $[100]"]

@@ -123,6 +123,9 @@ def test_exact_tells_classes_apart_everywhere() -> None:
     """Numbers, containers, subclasses; what is of one class is compared as ever."""
     assert found(exact, [1, True, (1,)], [1.0, 1, [1]]) == ["type $[0]", "type $[1]", "type $[2]"]
     assert found(exact, {"a": {1: 2}}, {"a": {1: 3}}) == ["changed $.a[1]"]
+    assert found(exact, {"a": {1: 2}}, {"a": {True: 2}}) == ["type $.a"]
+    assert found(exact, [{1, 2}], [{1.0, 2}]) == ["type $[0]"]
+    assert exact([{1, 2}, {1: {"a"}}], [{2, 1}, {1: {"a"}}])
     assert exact([float("nan"), {"a": (1, 2.0)}], [float("nan"), {"a": (1, 2.0)}])
     assert not exact(type("Text", (str,), {})("a"), "a")
 
@@ -140,8 +143,9 @@ def test_loose_takes_truth_values_for_numbers() -> None:
 def test_budgets_are_kept_and_what_was_cut_is_said() -> None:
     """Each of them; where nothing differed before, it can't be told whether something does."""
     nested = [[[[1]]]], [[[[2]]]]
+    nans = ([[[float("nan")]] for _ in range(20)] for _ in range(2))
     for options, values, reason in [
-        ({"nodes": 10}, ([float("nan")] * 20, [float("nan")] * 20), "more than 10 parts"),
+        ({"nodes": 10}, tuple(nans), "more than 10 parts"),
         ({"depth": 2}, nested, "deeper than 2 levels"),
         ({"seconds": 1e-9}, nested, "more than 1e-09 s"),
     ]:

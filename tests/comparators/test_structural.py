@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import datetime
 import decimal
 import enum
+import fractions
 import gc
+import itertools
 import json
 import math
 import re
 import subprocess
 import sys
+import types
+import uuid
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -274,6 +279,17 @@ class Key:
         raise AssertionError("a key's repr was called")
 
 
+class Level(enum.IntEnum):
+    """An Enum whose members are numbers."""
+
+    LOW = 1
+    HIGH = 2
+
+
+NOON = datetime.datetime(2024, 1, 31, 12)
+UTC = datetime.UTC
+EAST = datetime.timezone(datetime.timedelta(hours=2))
+
 NEVER_EQUAL = {
     "__eq__": lambda self, other: False,
     "__hash__": object.__hash__,
@@ -443,6 +459,114 @@ def test_the_code_of_unknown_objects_is_not_asked_for_its_class() -> None:
 
     assert found(Lazy(), Lazy()) == ["changed $"]
     assert found(Lazy(), 1) == ["type $"]
+
+
+# Containers of other kinds
+
+
+class Lazy(collections.abc.Mapping[str, Any]):
+    """A mapping of one's own, without an end if asked."""
+
+    def __init__(self, entries: dict[str, Any], endless: bool = False) -> None:
+        self.entries = entries
+        self.endless = endless
+
+    def __getitem__(self, key: str) -> Any:
+        return 0 if self.endless else self.entries[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return map(str, itertools.count()) if self.endless else iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+
+class Turns(collections.abc.Sequence[Any]):
+    """A sequence of one's own that has no `==`."""
+
+    def __init__(self, *items: Any) -> None:
+        self.items = items
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.items[index]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        types.MappingProxyType,
+        collections.UserDict,
+        collections.ChainMap,
+        collections.OrderedDict,
+        Lazy,
+    ],
+)
+def test_mappings_are_compared_by_their_entries(make: Callable[[Any], Any]) -> None:
+    """Whatever their classes, and with dicts."""
+    one, two = {"a": 1, "b": [NAN]}, {"a": 2, "c": 3}
+    again = {"b": [float("nan")], "a": 1}
+    expected = ["changed $.a", "removed $.b", "added $.c"]
+    for ours, theirs in ((make, make), (make, dict), (dict, make)):
+        assert found(ours(one), theirs(two)) == expected
+        assert found([ours(one)], [theirs({**one})]) == []
+    if make is not collections.OrderedDict:
+        assert found(make(one), make(again)) == []
+
+
+def test_a_mapping_without_an_end_uses_up_the_budget_only() -> None:
+    """Nobody builds a dict of it."""
+    few = Rules(budget=Budget(nodes=1000))
+    with pytest.raises(BudgetExceededError, match="more than 1000 parts"):
+        differences([Lazy({}, endless=True)], [Lazy({}, endless=True)], rules=few)
+
+
+@pytest.mark.parametrize("make", [collections.deque, collections.UserList, lambda i: Turns(*i)])
+def test_sequences_of_other_kinds_are_compared_by_their_items(make: Callable[[Any], Any]) -> None:
+    """With their like; a deque is no list."""
+    assert found(make([1, [NAN], 3]), make([1, [float("nan")], 3])) == []
+    assert found(make([1, {"a": 2}, 3]), make([1, {"a": 3}, 3])) == ["changed $[1].a"]
+    assert found(make([1, 2]), make([1, 2, 3])) == ["added $[2]"]
+    if make is not collections.UserList:  # which equals a list
+        assert found(make([1]), [1]) == ["type $"]
+
+
+@pytest.mark.parametrize(
+    ("control", "candidate", "expected"),
+    [
+        (collections.UserString("a"), collections.UserString("b"), ["changed $"]),
+        (collections.UserString("a"), "a", []),
+        (range(3), range(0, 3, 1), []),
+        (range(3), range(4), ["changed $"]),
+        (range(3), [0, 1, 2], ["type $"]),
+        (bytearray(b"a"), b"a", []),
+        (memoryview(b"a"), b"a", []),
+        ({"a": 1}.keys(), {"a": 2}.keys(), []),
+        ({"a": 1}.keys(), {"b": 1}.keys(), ["changed $"]),
+        (decimal.Decimal("1.0"), decimal.Decimal("1.00"), []),
+        (fractions.Fraction(1, 2), 0.5, []),
+        (NOON.replace(tzinfo=UTC), NOON.replace(hour=14, tzinfo=EAST), []),
+        (NOON.replace(tzinfo=UTC), NOON, ["changed $"]),
+        (NOON, NOON.date(), ["type $"]),
+        (uuid.UUID(int=1), uuid.UUID(int=1), []),
+        (uuid.UUID(int=1), uuid.UUID(int=2), ["changed $"]),
+        (Level.LOW, 1, []),
+        (Level.LOW, Level.HIGH, ["changed $"]),
+        (Colour.RED, 1, ["type $"]),
+        (numpy.True_, True, []),
+        (numpy.True_, 1, ["type $"]),
+        (numpy.float32(0.5), 0.5, []),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_single_values_are_compared_by_what_they_mean(
+    control: Any, candidate: Any, expected: list[str]
+) -> None:
+    """By `==`, as the documented table says; in either order."""
+    assert found(control, candidate) == expected
+    assert found([candidate], [control]) == [e.replace("$", "$[0]") for e in expected]
 
 
 # Arrays and frames
@@ -739,13 +863,13 @@ def test_values_made_on_the_fly_are_never_mixed_up() -> None:
 def test_a_comparison_gives_up_after_its_budget() -> None:
     """What is too large to be told apart is said to be so, unless it was told apart before."""
     few = Rules(budget=Budget(nodes=1000))
-    one, two = [NAN] * 1001, [float("nan")] * 1001
-    assert differences(one[:999], two[:999], rules=few) == ()
+    one, two = ([[[value]] for _ in range(400)] for value in (NAN, float("nan")))
+    assert differences(one[:300], two[:300], rules=few) == ()
     with pytest.raises(BudgetExceededError, match="more than 1000 parts"):
         differences(one, two, rules=few)
-    two[1] = 1.0
+    two[1] = [1.0]
     (known,) = told = differences(one, two, rules=few)
-    assert known.path == "$[1]"
+    assert known.path == "$[1][0]"
     assert told.cut == "more than 1000 parts"
 
 

@@ -14,7 +14,7 @@ from twinrun.comparators._libraries import library_shape
 from twinrun.comparators._parts import HERE, MISSING, WHOLE, Items, Pairs, Shape
 from twinrun.comparators._verdicts import class_attribute, is_nan, same
 
-__all__ = ["compared_fields", "shape_of"]
+__all__ = ["compared_fields", "shape_of", "unlike_keys"]
 
 
 def shape_of(cls: type) -> Shape:
@@ -28,9 +28,9 @@ def shape_of(cls: type) -> Shape:
             return Shape(family, expand, own_eq=owner not in _CONTAINERS)
     bases = type.__dict__["__mro__"].__get__(cls)
     if Mapping in bases or cls is types.MappingProxyType:
-        return Shape(dict, _entries, own_eq=owner is not Mapping)
+        return Shape(dict, _entries, own_eq=owner not in (Mapping, types.MappingProxyType))
     if cls in _LISTED or (Sequence in bases and owner is object):
-        return Shape(cls, _listed if cls in _LISTED else _endless, own_eq=cls in _LISTED)
+        return Shape(cls, _listed if cls in _LISTED else _endless)
     if owner is object:
         if issubclass(cls, BaseException):
             return Shape(cls, _arguments)
@@ -119,6 +119,15 @@ def _elements(a: Any, b: Any) -> Pairs:
         yield HERE, element, MISSING
     for element in _after_nans(added, nans):
         yield HERE, MISSING, element
+
+
+def unlike_keys(a: Any, b: Any) -> Pairs:
+    """Pair the keys, or members, of two containers that are equal but of two classes."""
+    others = {key: key for key in b}
+    for key in a:
+        other = others.get(key, MISSING)
+        if other is not MISSING and type(other) is not type(key):
+            yield HERE, key, other
 
 
 def _after_nans(elements: frozenset[Any], nans: int) -> Iterator[Any]:

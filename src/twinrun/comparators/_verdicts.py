@@ -59,6 +59,14 @@ def is_nan(value: Any) -> bool:
     return (_is_number(type(value)) or issubclass(type(value), dates)) and bool(value != value)
 
 
+def has_nan(value: Any) -> bool:
+    """Whether NaN, which keeps `==` from saying yes, is a value or among a container's parts."""
+    parts = value.values() if type(value) is dict else value
+    if type(value) not in (dict, list, tuple):
+        parts = (value,)
+    return any(type(part) is float and part != part for part in parts)
+
+
 def both_numbers(a: Any, b: Any) -> bool:
     """Whether two values are numbers, whoever made their classes."""
     return _is_number(type(a)) and _is_number(type(b))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from itertools import chain
+from typing import Any, Final, cast
 
 import attrs
 
@@ -13,9 +14,10 @@ from twinrun.comparators._fields import field_pairs
 from twinrun.comparators._items import in_order, in_place, keyed, multiset, token
 from twinrun.comparators._parts import HERE, MISSING, WHOLE, Items, Pairs, Shape, Steps
 from twinrun.comparators._rules import USUAL, Budget, Rules
-from twinrun.comparators._shapes import shape_of
+from twinrun.comparators._shapes import shape_of, unlike_keys
 from twinrun.comparators._verdicts import (
     both_numbers,
+    has_nan,
     is_boolean,
     plain_verdict,
     plainly_equal,
@@ -244,7 +246,7 @@ class Walk:
             x, y = a[i], b[j]
             if x is y or (rules.trusts_eq and plainly_equal(x, y, rules.loose)):
                 return True
-            if not patient and (self.effort <= 0 or not closer):
+            if not patient and (self.effort <= 0 or not (closer or (has_nan(x) and has_nan(y)))):
                 return False
             self.effort -= _WALKS_EFFORT
             walk = Walk(rules, f"{path}[{i}]", brief=True)
@@ -298,6 +300,8 @@ class Walk:
         if own_eq and self.rules.trusts_eq and plain_verdict(a, b):
             return True
         parts = left.expand(a, b)
+        if self.rules.exact and left.family in (dict, set):
+            parts = chain(cast(Pairs, parts), unlike_keys(a, b))
         if parts is False:
             return self.objects(a, b)
         if parts is True or not (own_eq or left.whole):
