@@ -28,4 +28,5 @@ def default_settings() -> Iterator[None]:
         on_failure=None,
         workers=None,
         queue=None,
+        scrub=None,
     )

@@ -30,13 +30,6 @@ def _timeless(monkeypatch):
     monkeypatch.setattr(_walk, "thread_time_ns", lambda: 0)
 
 
-@pytest.fixture(autouse=True)
-def _default_policy():
-    """Come back to the default afterwards."""
-    yield
-    configure(scrub=None)
-
-
 def some(rng, letters, size):
     """Give random text."""
     return "".join(rng.choice(letters) for _ in range(size))
