@@ -139,7 +139,7 @@ class _Watch(Watch["_Lane"]):
             is_ours = contained(error) and not is_aimed(error)
             shorten(error)
             ending = Ending(None, error)
-            control.fail(ending, thrown)
+            control.raised(ending, thrown)
             if self._plan is not None and not is_ours:
                 self._interrupt()
             return ending
@@ -159,8 +159,8 @@ class _Lane(Lane):
 
     __slots__ = ("_aimed", "_answer", "_stream", "_task", "_thrown", "_wish")
 
-    def __init__(self, recipe: Recipe, call: Call) -> None:
-        super().__init__(recipe, call)
+    def __init__(self, recipe: Recipe, call: Call, *, is_alone: bool = False) -> None:
+        super().__init__(recipe, call, is_alone=is_alone)
         self._stream: _Stream | None = None
         self._task: Task[None] | None = None
         self._thrown: BaseException | None = None
@@ -247,12 +247,10 @@ class _Lane(Lane):
         except BaseException as error:
             if self._is_left(error):
                 raise
-            if not contained(error):
+            if self.is_aimed(error):
                 self._aimed = error
             shorten(error)
-            ending = Ending(None, error)
-            ending.put_by()
-            self._note(step, RAISED, ending)
+            self._note(step, RAISED, error)
         else:
             self._note(step, CLOSED if is_last else None, item=item)
         finally:
@@ -262,7 +260,7 @@ class _Lane(Lane):
         self,
         step: _Step | None,
         ended: Ended | None,
-        ending: Ending | None = None,
+        error: BaseException | None = None,
         item: Any = NOTHING,
     ) -> None:
         """Take note of what a step gave, unless the caller has given up waiting for it."""
@@ -270,10 +268,12 @@ class _Lane(Lane):
             return
         if step is not None:
             step.over()
-        if ended is None:
+        if error is not None:
+            self.fail(error)
+        elif ended is None:
             self.give(item)
         else:
-            self.end(ended, None if ended == RETURNED else NOTHING, ending)
+            self.end(ended, None if ended == RETURNED else NOTHING)
 
     async def _shut(self) -> None:
         """Close the candidate's generator, whatever it does."""

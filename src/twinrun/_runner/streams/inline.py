@@ -16,7 +16,7 @@ from twinrun._runner.gates import Call, Plan, begin
 from twinrun._runner.recipe import Recipe
 from twinrun._runner.streams.closing import shut
 from twinrun._runner.streams.lanes import Lane
-from twinrun._runner.streams.sides import CLOSED, RAISED, RETURNED, is_closing
+from twinrun._runner.streams.sides import CLOSED, RETURNED, is_closing
 from twinrun._runner.streams.watches import Watch
 
 __all__ = ["driven"]
@@ -73,8 +73,8 @@ class _Lane(Lane):
 
     __slots__ = ("_stream",)
 
-    def __init__(self, recipe: Recipe, call: Call) -> None:
-        super().__init__(recipe, call)
+    def __init__(self, recipe: Recipe, call: Call, *, is_alone: bool = False) -> None:
+        super().__init__(recipe, call, is_alone=is_alone)
         self._stream: GeneratorType[Any, Any, Any] | None = None
 
     def step(self, thrown: BaseException | None) -> None:
@@ -89,11 +89,9 @@ class _Lane(Lane):
             self.end(RETURNED, stop.value)
         except BaseException as error:
             self.spent(began)
-            if not contained(error):
+            if self.is_aimed(error):
                 raise
-            ending = Ending(None, error)
-            ending.put_by()
-            self.end(RAISED, ending=ending)
+            self.fail(error)
         else:
             self.spent(began)
             if is_closing(thrown):
@@ -174,7 +172,7 @@ class _Watch(Watch[_Lane]):
         except BaseException as error:
             control.spent(began)
             ending = Ending(None, error)
-            control.fail(ending, thrown)
+            control.raised(ending, thrown)
             if self._plan is not None and not contained(error):
                 self._interrupt()
             return ending

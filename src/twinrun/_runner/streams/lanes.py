@@ -7,12 +7,13 @@ from typing import Any, Final
 import attrs
 
 from twinrun._runner.containment import contained, report
+from twinrun._runner.endings import Ending
 from twinrun._runner.gates import Call
 from twinrun._runner.isolation import UnsharableError, copied, shared_types
 from twinrun._runner.judging import judge, judge_late
 from twinrun._runner.recipe import Recipe
 from twinrun._runner.scope import HOOK, scope
-from twinrun._runner.streams.sides import CLOSED, RETURNED, Side
+from twinrun._runner.streams.sides import CLOSED, RAISED, RETURNED, Side
 from twinrun.comparators import equal
 from twinrun.observation import NOTHING, Observation
 from twinrun.result import Comparison, Outcome
@@ -30,11 +31,13 @@ class Lane(Side):
     driven is for those to say who make lanes of their own of this.
     """
 
-    __slots__ = ("_by_eq", "_call", "_limit_ns", "_sent", "_verdict")
+    __slots__ = ("_by_eq", "_call", "_is_alone", "_limit_ns", "_sent", "_verdict")
 
-    def __init__(self, recipe: Recipe, call: Call) -> None:
+    def __init__(self, recipe: Recipe, call: Call, *, is_alone: bool = False) -> None:
+        """Take the candidate's call; `is_alone` says that no caller waits for what it does."""
         super().__init__(recipe, call.name)
         self._call = call
+        self._is_alone = is_alone
         self._by_eq = recipe.compare is equal
         self._limit_ns = None if recipe.timeout is None else recipe.timeout * 1e9
         self._sent: Any = None
@@ -43,6 +46,17 @@ class Lane(Side):
     def close(self) -> None:
         """Close the stream if it is not at its end; what comes of that is nobody's business."""
         raise NotImplementedError
+
+    def is_aimed(self, error: BaseException) -> bool:
+        """Say whether what was raised while the candidate ran is aimed at the caller."""
+        return not (self._is_alone or contained(error))
+
+    def fail(self, error: BaseException) -> None:
+        """Take note of what the candidate raised; a control must not find traces on it."""
+        ending = Ending(None, error)
+        self.end(RAISED, ending=ending)
+        if not self._is_alone:
+            ending.put_by()
 
     def is_late(self) -> bool:
         """Say whether the candidate has taken longer than it may."""

@@ -39,6 +39,7 @@ class Side:
         "item",
         "items",
         "name",
+        "raised_at",
         "returned",
     )
 
@@ -50,6 +51,7 @@ class Side:
         self.ended: Ended | None = None
         self.ending: Ending | None = None
         """How it ended, where it raised."""
+        self.raised_at: str | None = None
         self.returned: Any = NOTHING
         self._ns = 0
         self._cpu_ns = 0
@@ -79,8 +81,10 @@ class Side:
         self.ended = ended
         self.returned = returned
         self.ending = ending
+        if ending is not None and ending.error is not None:
+            self.raised_at = tracebacks.place(ending.error)
 
-    def fail(self, ending: Ending, thrown: BaseException | None) -> None:
+    def raised(self, ending: Ending, thrown: BaseException | None) -> None:
         """Take note of an exception; letting through the one that closes it is no failure."""
         if is_closing(thrown) and issubclass(type(ending.error), GeneratorExit):
             self.end(CLOSED)
@@ -101,7 +105,7 @@ class Side:
             exception=error,
             duration_ns=self._ns,
             cpu_time=self._cpu_ns / 1e9 if self._recipe.cpu_time else None,
-            raised_at=None if error is None else tracebacks.place(error),
+            raised_at=self.raised_at,
         )
 
     def observed(self) -> Observation:

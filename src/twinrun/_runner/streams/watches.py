@@ -86,6 +86,8 @@ class Watch(Generic[LaneT]):
         if is_dropped and scope.get() is HOOK:
             # A finalizer came in the middle of a callback, whose locks would wait for each other.
             self._recipe.account.skip("finalised")
+            if plan.permit is not None:
+                plan.permit.drop()
             return
         control, endings = self.control, [each.ending for each in self._lanes if each.ending]
         for each in endings:
@@ -121,6 +123,8 @@ class Watch(Generic[LaneT]):
     def _interrupt(self) -> None:
         """Go on with the control alone: what happened was aimed at the caller."""
         if self._plan is not None:
+            if self._plan.permit is not None:
+                self._plan.permit.drop()
             self._plan = None
             self._recipe.account.skip("interrupted")
             for lane in self._lanes:
