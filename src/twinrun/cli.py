@@ -166,8 +166,9 @@ def deliver(directory: str, location: str | None) -> None:
     spool = _spool(directory)
     with _opened(location, create=True) as store, closing(spool):
         spool.adopt()
+        running = spool.kept_by_others()
         _show_delivery(spool, store)
-        counts, running = spool.counts, spool.kept_by_others()
+        counts = spool.counts
     if counts == Counts():
         click.echo(f"Nothing to deliver: no dead process left records in {directory}.")
     else:
@@ -175,7 +176,7 @@ def deliver(directory: str, location: str | None) -> None:
     if running:
         click.echo(f"{_number(running, 'file')} left to running processes, which deliver them.")
     for count, what in (
-        (counts.set_aside, f"can't be stored: set aside in {os.path.join(directory, 'dead')}"),
+        (counts.set_aside, f"can't be stored: set aside in {spool.aside}"),
         (counts.corrupt, "lost: damaged on the disk"),
         (counts.evicted, "lost: there was no room to set aside what can't be stored"),
     ):

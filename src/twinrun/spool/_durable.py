@@ -16,11 +16,10 @@ from twinrun.spool._intake import FULL, Intake
 from twinrun.spool._segments import Position
 from twinrun.spool._shelf import Counts, Shelf
 
-__all__ = ["DEAD", "Spool"]
+__all__ = ["Spool"]
 
-DEAD: Final = "dead"
-"""The directory within a spool's that holds what was set aside."""
-
+_DEAD: Final = "dead"
+_DEAD_SEGMENTS: Final = 2  # that hold what is set aside
 _SMALLEST_SEGMENT: Final = 4096
 _LARGEST_SEGMENT: Final = 1 << 30  # a frame tells its length in four bytes
 
@@ -76,6 +75,12 @@ class Spool:
         return self._segment_bytes - HEADER_BYTES
 
     @property
+    def aside(self) -> str:
+        """The directory of the spool that takes what is set aside: its own, if it is such a one."""
+        is_dead = os.path.basename(self._path) == _DEAD
+        return self._path if is_dead else os.path.join(self._path, _DEAD)
+
+    @property
     def trouble(self) -> OSError | None:
         """What the file system said when it last refused something, None once it works again."""
         return self._intake.trouble
@@ -122,7 +127,7 @@ class Spool:
         self._shelf.done(positions)
 
     def set_aside(self, position: Position) -> bool:
-        """Move a record that can't be delivered to the directory `dead`, itself a bounded spool.
+        """Move a record that can't be delivered to a bounded spool within, `aside`.
 
         False if there is no room for it there: then it is given up, and counted as evicted.
         """
@@ -159,11 +164,9 @@ class Spool:
     def _bury(self, record: bytes) -> bool:
         """Keep a record in the spool of those that can't be delivered."""
         if self._dead is None:
-            self._dead = Spool(
-                os.path.join(self._path, DEAD),
-                max_bytes=2 * self._segment_bytes,
-                segment_bytes=self._segment_bytes,
-            )
+            segment_bytes = self._segment_bytes
+            bound = self._max_bytes if self.aside == self._path else _DEAD_SEGMENTS * segment_bytes
+            self._dead = Spool(self.aside, max_bytes=bound, segment_bytes=segment_bytes)
             self._dead.adopt()  # what is there already counts too
         return bool(self._dead.append([record]))
 

@@ -40,7 +40,7 @@ class Counts:
     delivered: int = 0
     """Reported by `done`."""
     set_aside: int = 0
-    """Kept apart in `dead`."""
+    """Kept apart by `set_aside`."""
     evicted: int = 0
     """Given up for room, or gone with files that somebody else removed."""
     corrupt: int = 0
@@ -191,8 +191,8 @@ class Shelf:
             if self._busy:
                 yield False
                 return
-            self._busy = True
             try:
+                self._busy = True
                 yield True
             finally:
                 self._busy = False
