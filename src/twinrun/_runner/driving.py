@@ -208,6 +208,9 @@ class Drive:
 
     def _close(self) -> None:
         """End a candidate that had its chance, whatever it does; what goes on is put away."""
+        if current_task() is not self._task:  # its event loop has ended
+            put_away(self._coroutine)
+            return
         left = list(_awaited_by(self._coroutine))
         for _ in range(_CLOSINGS):
             for each in left:
