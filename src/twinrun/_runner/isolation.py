@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-__all__ = ["UnsharableError", "copied", "is_one_shot", "is_shared", "shared_types"]
+__all__ = [
+    "LIMIT",
+    "UnsharableError",
+    "copied",
+    "copied_within",
+    "is_one_shot",
+    "is_shared",
+    "shared_types",
+]
 
-_LIMIT: Final = 100_000
+LIMIT: Final = 100_000
 """How many elements the copied containers of one call may have in all."""
 
 _ATOMS: Final = frozenset({type(None), bool, int, float, complex, str, bytes, type, range})
 _COPIED: Final = frozenset({list, dict, tuple, set, bytearray})
+_TEXTS: Final = frozenset({str, bytes})
 _BYTES: Final = 64
 """How many bytes of a bytearray count as one element: about what costs as much to copy."""
 
@@ -83,11 +92,28 @@ def copied(
                 raise UnsharableError
         new_rest, new_kwargs = deepcopy((rest, kwargs))
         return kept + new_rest, new_kwargs
-    memo: dict[int, Any] = {_LEFT: _LIMIT}
+    memo: dict[int, Any] = {_LEFT: LIMIT}
     return (
         kept + tuple([v if type(v) in _shared else _copy(v, memo, 0) for v in rest]),
         {key: v if type(v) in _shared else _copy(v, memo, 0) for key, v in kwargs.items()},
     )
+
+
+def copied_within(value: Any, left: int) -> tuple[Any, int]:
+    """Copy one value as `"containers"` does, and give how many of the elements left are left then.
+
+    The value itself is one; texts count like bytearrays. What is negative then was too much.
+
+    Raises:
+        UnsharableError: it is an iterator, or it is or holds one, or is too large or too deep.
+    """
+    cls = type(value)
+    parts = value.values() if cls is dict else value if cls is list else (value,)
+    left -= 1 + sum([len(each) // _BYTES for each in parts if type(each) in _TEXTS])
+    if cls in _shared:
+        return value, left
+    memo: dict[int, Any] = {_LEFT: left}
+    return _copy(value, memo, 0), memo[_LEFT]
 
 
 _LEFT: Final = 0  # no object's id; under it the memo keeps how many more elements may be copied
