@@ -127,6 +127,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "_runner.streams.closing",
         "_runner.streams.sides",
         "_runner.streams.lanes",
+        "_runner.streams.records",
         "_runner.streams.watches",
         "_runner.streams.inline",
         "_runner.streams.asynchronous",

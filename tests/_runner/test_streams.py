@@ -34,7 +34,7 @@ ERRORS: tuple[Callable[[], BaseException], ...] = (
     lambda: SystemExit(2),
     lambda: RuntimeError("generator raised StopIteration"),
 )
-MODES = ("inline",)
+MODES = ("inline", "concurrent", "background")
 
 
 @attrs.frozen
@@ -280,6 +280,7 @@ def test_a_decorated_generator_does_what_the_undecorated_one_does(
 
 def counted(name: str) -> int:
     """How many runs of an experiment are counted."""
+    assert twinrun.flush(30)
     tally = twinrun.tallies().get(name)
     return 0 if tally is None else tally.experiments + sum(tally.skipped.values())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from asyncio import AbstractEventLoop, Future, Task
+from collections.abc import Callable, Coroutine
 from time import perf_counter_ns
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from twinrun._runner.scope import CANDIDATE, scope
 from twinrun._runner.steps import observed
 from twinrun._wakeups import Wakeup
 
-__all__ = ["execute"]
+__all__ = ["execute", "started"]
 
 _CLOSED: Final = "loop closed"
 """Why a run is skipped whose candidates ended with their event loop."""
@@ -52,13 +53,13 @@ async def execute(
     tasks: list[Task[None]] = []
     try:
         if recipe.mode == "concurrent":
-            tasks += _started(run, loop)
+            tasks += started(run, loop, _run_candidate)
         run.order.append(run.control_name)
         run.began_ns = perf_counter_ns()
         ending, taken, spent = await run_control(recipe, lineup.control, args, kwargs)
         run.control_over(kept(run, ending, taken, spent))
         if recipe.mode != "concurrent":
-            tasks += _started(run, loop)
+            tasks += started(run, loop, _run_candidate)
         if waiter is not None:
             await waiter.future
             ending.result = run.result
@@ -71,16 +72,18 @@ async def execute(
         raise
 
 
-def _started(run: Pending, loop: AbstractEventLoop) -> list[Task[None]]:
+def started(
+    run: Pending,
+    loop: AbstractEventLoop,
+    run_part: Callable[[Part], Coroutine[Any, Any, None]],
+) -> list[Task[None]]:
     """Start a task for each candidate.
 
     Not by the loop's task factory, which might let it run before the control.
     """
     tasks = _under_way.setdefault(loop, {})
     for part in run.parts:
-        task: Any = Task(
-            _run_candidate(part), loop=loop, name=f"twinrun {run.recipe.name} {part.name}"
-        )
+        task: Any = Task(run_part(part), loop=loop, name=f"twinrun {run.recipe.name} {part.name}")
         task._log_destroy_pending = False  # if its loop forgets it, it is counted instead
         tasks[task] = run
         task.add_done_callback(_finished)

@@ -22,12 +22,15 @@ from twinrun._runner.behaviours import Lineup
 from twinrun._runner.containment import contained
 from twinrun._runner.endings import Ending
 from twinrun._runner.gates import Call, Plan, begin
+from twinrun._runner.pending import Part
 from twinrun._runner.recipe import Recipe
 from twinrun._runner.scope import Controlling, is_controlling
 from twinrun._runner.streams.closing import CLOSINGS, keep
 from twinrun._runner.streams.lanes import Lane
+from twinrun._runner.streams.records import Playback, Record
 from twinrun._runner.streams.sides import CLOSED, RAISED, RETURNED, Ended, Side, is_closing
 from twinrun._runner.streams.watches import Watch
+from twinrun._runner.tasks import started
 from twinrun.observation import NOTHING
 
 __all__ = ["driven"]
@@ -71,7 +74,7 @@ async def _drive(watch: _Watch, plan: Callable[[], Plan | None]) -> _Stream:
     sent: Any = None
     thrown: BaseException | None = None
     try:
-        watch.begin(plan(), _Lane)
+        watch.begin(plan())
         del plan  # the arguments are the behaviours' now
         while True:
             ending = await watch.move(sent, thrown)
@@ -91,67 +94,6 @@ async def _drive(watch: _Watch, plan: Callable[[], Plan | None]) -> _Stream:
             ending.after_raise()
     finally:
         await watch.leave()
-
-
-class _Watch(Watch["_Lane"]):
-    """A call whose streams are driven here."""
-
-    __slots__ = ()
-
-    async def move(self, sent: Any, thrown: BaseException | None) -> Ending | None:
-        """Have every side take one step; gives how the control ended, once it did."""
-        if self._plan is None:
-            return await self._step(sent, thrown)
-        for lane in self._lanes:
-            lane.receive(sent)
-        try:
-            try:
-                for lane in self._before:
-                    await lane.step(thrown)
-            except BaseException as error:  # aimed at the caller, and so at the control
-                self._interrupt()
-                thrown = error
-            ending = await self._step(sent, thrown)
-            for lane in self._after:
-                await lane.step(thrown)
-            self._compare()
-            is_over = ending is not None or is_closing(thrown)
-        finally:
-            thrown = None  # its traceback may lead to this frame
-        if is_over:
-            self._conclude()
-        return ending
-
-    async def _step(self, sent: Any, thrown: BaseException | None) -> Ending | None:
-        """Have the control take one step, in the caller's own task and context."""
-        control, is_aimed = self.control, cancellations()
-        asked = _asked(self._stream, control, sent, thrown)
-        step = _Step(self._recipe, control, asked)
-        try:
-            with Controlling(self._recipe.account):
-                item = await step.awaitable
-        except StopAsyncIteration:
-            step.over()
-            control.end(CLOSED if is_closing(thrown) else RETURNED, None)
-            return Ending(None)
-        except BaseException as error:
-            step.over()
-            is_ours = contained(error) and not is_aimed(error)
-            shorten(error)
-            ending = Ending(None, error)
-            control.raised(ending, thrown)
-            if self._plan is not None and not is_ours:
-                self._interrupt()
-            return ending
-        step.over()
-        control.give(item)
-        return None
-
-    async def leave(self) -> None:
-        """Leave nothing open, however this ends."""
-        self._interrupt()
-        if self.control.ended is None:
-            await self._stream.aclose()
 
 
 class _Lane(Lane):
@@ -190,10 +132,10 @@ class _Lane(Lane):
         if self._limit_ns is None:
             await answer
         else:
-            left = (self._limit_ns - self._ns) / 1e9
+            left = (self._limit_ns - self.ns) / 1e9
             await asyncio.wait((answer,), timeout=left)
             if not answer.done():
-                self._ns = max(self._ns, int(self._limit_ns) + 1)
+                self.ns = max(self.ns, int(self._limit_ns) + 1)
         if self.is_late():
             self.close()
         aimed, self._aimed = self._aimed, None
@@ -240,7 +182,7 @@ class _Lane(Lane):
                 self._stream = _opened(self._call)
             stream = self._stream
             asked = stream.aclose() if is_last else _asked(stream, self, self._sent, thrown)
-            step = _Step(self._recipe, self, asked)
+            step = _Step(self._recipe, self, asked, self._is_alone)
             item = await step.awaitable
         except StopAsyncIteration:
             self._note(step, CLOSED if is_last else RETURNED)
@@ -317,8 +259,9 @@ class _Step:
 
     __slots__ = ("_metered", "_side", "_started_ns", "awaitable")
 
-    def __init__(self, recipe: Recipe, side: Side, asked: Any) -> None:
-        self._metered = Metered(asked) if recipe.cpu_time else None
+    def __init__(self, recipe: Recipe, side: Side, asked: Any, is_alone: bool = False) -> None:
+        is_metered = recipe.cpu_time or is_alone
+        self._metered = Metered(asked) if is_metered else None
         self.awaitable = asked if self._metered is None else self._metered
         self._side = side
         self._started_ns = perf_counter_ns()
@@ -327,6 +270,111 @@ class _Step:
         """Read the clocks."""
         cpu_ns = 0 if self._metered is None else self._metered.cpu_ns
         self._side.add(perf_counter_ns() - self._started_ns, cpu_ns)
+
+
+class _Record(Record):
+    """A record whose steps can be awaited like those of a lane."""
+
+    async def step(self, thrown: BaseException | None) -> None:  # type: ignore[override]
+        """Keep what the caller throws, by a twin."""
+        super().step(thrown)
+
+
+async def _run_candidate(playback: Playback, part: Part, call: Call) -> None:
+    """Drive a candidate in tasks of the event loop."""
+    run, recipe = playback.run, playback.run.recipe
+    if run.is_over:
+        return
+    if run.permit is not None and not run.permit.holds():  # paused while this was to begin
+        run.give_up("paused")
+        return
+    lane = _Lane(recipe, call, is_alone=True)
+    playback.enter(lane)
+    run.order.append(part.name)
+    try:
+        for thrown in playback.steps(lane):
+            await lane.step(thrown)
+    finally:
+        lane.close()
+    part.cpu_ns = lane.cpu_ns
+    if lane.is_late():
+        part.expire(recipe.timeout or 0.0, lane.ns)
+    else:
+        part.over(lane.observed())
+
+
+class _Watch(Watch):
+    """A call whose streams are driven here."""
+
+    __slots__ = ()
+
+    lane_of = _Lane
+    record_of = _Record
+
+    async def move(self, sent: Any, thrown: BaseException | None) -> Ending | None:
+        """Have every side take one step; gives how the control ended, once it did."""
+        if self._plan is None:
+            return await self._step(sent, thrown)
+        for lane in self._lanes:
+            lane.receive(sent)
+        try:
+            try:
+                for lane in self._before:
+                    await lane.step(thrown)
+            except BaseException as error:  # aimed at the caller, and so at the control
+                self._interrupt()
+                thrown = error
+            ending = await self._step(sent, thrown)
+            for lane in self._after:
+                await lane.step(thrown)
+            self._compare(thrown)
+            is_over = ending is not None or is_closing(thrown)
+        finally:
+            thrown = None  # its traceback may lead to this frame
+        if is_over:
+            self._conclude()
+        return ending
+
+    async def _step(self, sent: Any, thrown: BaseException | None) -> Ending | None:
+        """Have the control take one step, in the caller's own task and context."""
+        control, is_aimed = self.control, cancellations()
+        asked = _asked(self._stream, control, sent, thrown)
+        step = _Step(self._recipe, control, asked)
+        try:
+            with Controlling(self._recipe.account):
+                item = await step.awaitable
+        except StopAsyncIteration:
+            step.over()
+            control.end(CLOSED if is_closing(thrown) else RETURNED, None)
+            return Ending(None)
+        except BaseException as error:
+            step.over()
+            is_ours = contained(error) and not is_aimed(error)
+            shorten(error)
+            ending = Ending(None, error)
+            control.raised(ending, thrown)
+            if self._plan is not None and not is_ours:
+                self._interrupt()
+            return ending
+        step.over()
+        control.give(item)
+        return None
+
+    def _hand_over(self, playback: Playback) -> None:
+        """Have the candidates driven by tasks of the event loop."""
+        calls = dict(playback.calls())
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            playback.run.give_up("no loop")
+            return
+        started(playback.run, loop, lambda part: _run_candidate(playback, part, calls[part]))
+
+    async def leave(self) -> None:
+        """Leave nothing open, however this ends."""
+        self._interrupt()
+        if self.control.ended is None:
+            await self._stream.aclose()
 
 
 def _asked(stream: _Stream, side: Side, sent: Any, thrown: BaseException | None) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Generator
+from functools import partial
 from types import GeneratorType
 from typing import Any, Final
 
@@ -13,9 +14,11 @@ from twinrun._runner.behaviours import Lineup
 from twinrun._runner.containment import contained
 from twinrun._runner.endings import Ending
 from twinrun._runner.gates import Call, Plan, begin
+from twinrun._runner.pool import pool
 from twinrun._runner.recipe import Recipe
 from twinrun._runner.streams.closing import shut
 from twinrun._runner.streams.lanes import Lane
+from twinrun._runner.streams.records import Playback, Record, run_candidate
 from twinrun._runner.streams.sides import CLOSED, RETURNED, is_closing
 from twinrun._runner.streams.watches import Watch
 
@@ -44,7 +47,7 @@ def _drive(watch: _Watch, plan: Callable[[], Plan | None]) -> _Stream:
     sent: Any = None
     thrown: BaseException | None = None
     try:
-        watch.begin(plan(), _Lane)
+        watch.begin(plan())
         del plan  # the arguments are the behaviours' now
         while True:
             ending = watch.move(sent, thrown)
@@ -122,10 +125,13 @@ class _Lane(Lane):
             shut(self._call.context.run, stream)
 
 
-class _Watch(Watch[_Lane]):
+class _Watch(Watch):
     """A call whose streams are driven here."""
 
     __slots__ = ()
+
+    lane_of = _Lane
+    record_of = Record
 
     def move(self, sent: Any, thrown: BaseException | None) -> Ending | None:
         """Have every side take one step; gives how the control ended, once it did."""
@@ -146,7 +152,7 @@ class _Watch(Watch[_Lane]):
             ending = self._step(sent, thrown)
             for lane in self._after:
                 lane.step(thrown)
-            self._compare()
+            self._compare(thrown)
             is_over = ending is not None or is_closing(thrown)
         finally:
             thrown = None  # its traceback may lead to this frame
@@ -179,6 +185,14 @@ class _Watch(Watch[_Lane]):
         control.spent(began)
         control.give(item)
         return None
+
+    def _hand_over(self, playback: Playback) -> None:
+        """Have the candidates driven by the pool's workers."""
+        for part, call in playback.calls():
+            lane = _Lane(self._recipe, call, is_alone=True)
+            reason = pool.submit(partial(run_candidate, playback, part, lane))
+            if reason is not None:
+                playback.run.give_up(reason)
 
     def leave(self) -> None:
         """Leave nothing open, however this ends."""

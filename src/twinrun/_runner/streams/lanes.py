@@ -58,9 +58,13 @@ class Lane(Side):
         if not self._is_alone:
             ending.put_by()
 
+    def is_decided(self) -> bool:
+        """Say whether no further step can change the verdict."""
+        return self._verdict is not None and self._verdict.outcome is not Outcome.IGNORED
+
     def is_late(self) -> bool:
         """Say whether the candidate has taken longer than it may."""
-        return self._limit_ns is not None and self._ns > self._limit_ns
+        return self._limit_ns is not None and self.ns > self._limit_ns
 
     def leave_undecided(self, reason: str) -> None:
         """Give up comparing."""
@@ -87,7 +91,7 @@ class Lane(Side):
 
     def compare(self, control: Side) -> None:
         """Compare what the last step of this gave with what the control's gave."""
-        if self._verdict is not None and self._verdict.outcome is not Outcome.IGNORED:
+        if self.is_decided():
             return
         values = control.item, self.item
         if control.ended is None and self.ended is None:

@@ -31,14 +31,14 @@ class Side:
     """
 
     __slots__ = (
-        "_cpu_ns",
-        "_ns",
         "_recipe",
+        "cpu_ns",
         "ended",
         "ending",
         "item",
         "items",
         "name",
+        "ns",
         "raised_at",
         "returned",
     )
@@ -53,8 +53,8 @@ class Side:
         """How it ended, where it raised."""
         self.raised_at: str | None = None
         self.returned: Any = NOTHING
-        self._ns = 0
-        self._cpu_ns = 0
+        self.ns = 0
+        self.cpu_ns = 0
 
     def begin(self) -> tuple[int, int]:
         """Read the clocks before a step."""
@@ -67,8 +67,8 @@ class Side:
 
     def add(self, ns: int, cpu_ns: int) -> None:
         """Add the time of a step."""
-        self._ns += ns
-        self._cpu_ns += cpu_ns
+        self.ns += ns
+        self.cpu_ns += cpu_ns
 
     def give(self, item: Any) -> None:
         """Take note of an item."""
@@ -103,8 +103,8 @@ class Side:
             name=self.name,
             value=value,
             exception=error,
-            duration_ns=self._ns,
-            cpu_time=self._cpu_ns / 1e9 if self._recipe.cpu_time else None,
+            duration_ns=self.ns,
+            cpu_time=self.cpu_ns / 1e9 if self._recipe.cpu_time else None,
             raised_at=self.raised_at,
         )
 

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import perf_counter_ns
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar
 
-from twinrun._runner.gates import Call, Plan
-from twinrun._runner.recipe import Recipe
+from twinrun._runner.gates import Plan
+from twinrun._runner.recipe import Recipe, raises
 from twinrun._runner.scope import HOOK, scope
 from twinrun._runner.steps import Run, conclude
 from twinrun._runner.streams.closing import keep
-from twinrun._runner.streams.lanes import Lane
-from twinrun._runner.streams.sides import Side
+from twinrun._runner.streams.records import Playback, Record
+from twinrun._runner.streams.sides import Side, is_closing
 from twinrun.errors import MismatchError
 from twinrun.observation import Observation
 from twinrun.result import Comparison
 
 __all__ = ["Watch"]
 
-LaneT = TypeVar("LaneT", bound=Lane)
 
+class Watch:
+    """The control's stream, and beside it a lane for each candidate's, or a record.
 
-class Watch(Generic[LaneT]):
-    """The control's stream, and beside it a lane for each candidate's."""
+    Those who drive streams say what a lane and a record of theirs are.
+    """
 
     __slots__ = (
         "__weakref__",
@@ -33,41 +34,52 @@ class Watch(Generic[LaneT]):
         "_lanes",
         "_plan",
         "_recipe",
+        "_record",
         "_stream",
         "caller",
         "control",
     )
 
+    lane_of: ClassVar[Any]
+    record_of: ClassVar[Any]
+
     def __init__(self, recipe: Recipe, name: str, stream: Any) -> None:
         self._recipe = recipe
         self._stream = stream
         self._plan: Plan | None = None  # None before it begins, and once it is counted
-        self._lanes: tuple[LaneT, ...] = ()
-        self._before: list[LaneT] = []
-        self._after: list[LaneT] = []
+        self._lanes: tuple[Any, ...] = ()
+        self._before: list[Any] = []
+        self._after: list[Any] = []
+        self._record: Record | None = None
         self._began_ns = 0
         self.control = Side(recipe, name)
         self.caller: Callable[[], object] = object
         """Gives the caller's generator; None where that is being finalised."""
 
-    def begin(self, plan: Plan | None, lane_of: Callable[[Recipe, Call], LaneT]) -> None:
-        """Make a lane for each candidate, where this is an experiment."""
+    def begin(self, plan: Plan | None) -> None:
+        """Make a lane for each candidate, or a record for all, where this is an experiment."""
         if plan is None:
             return
-        lanes: dict[str, LaneT] = {}
+        self._began_ns = perf_counter_ns()
+        self._plan = plan
+        if self._recipe.mode != "inline" and not raises(self._recipe):
+            self._record = self.record_of(self._recipe)
+            self._lanes, self._before = (self._record,), [self._record]
+            return
+        lanes: dict[str, Any] = {}
         side = self._before
         for call in plan.calls:
             if call.context is None:
                 side = self._after
             else:
-                lanes[call.name] = lane_of(self._recipe, call)
+                lanes[call.name] = self.lane_of(self._recipe, call)
                 side.append(lanes[call.name])
         self._lanes = tuple([lanes[name] for name in plan.candidate_names])
-        self._began_ns = perf_counter_ns()
-        self._plan = plan
 
-    def _compare(self) -> None:
+    def _compare(self, thrown: BaseException | None) -> None:
         """Compare what the last step gave on all sides; go on with the lanes that do."""
+        if is_closing(thrown) and self.control.ended is None:
+            return  # it goes on, as if nothing had happened, and is watched no longer
         for lane in (*self._before, *self._after):
             lane.compare(self.control)
         self._before = [lane for lane in self._before if lane.ended is None]
@@ -83,6 +95,9 @@ class Watch(Generic[LaneT]):
             keep(self._stream)  # it has ignored its end, which Python has complained of by now
         for lane in self._lanes:
             lane.close()
+        if self._record is not None:
+            self._hand_over(Playback(self._record, plan, self.control, self._began_ns))
+            return
         if is_dropped and scope.get() is HOOK:
             # A finalizer came in the middle of a callback, whose locks would wait for each other.
             self._recipe.account.skip("finalised")
@@ -102,6 +117,10 @@ class Watch(Generic[LaneT]):
             for each in endings:
                 each.give_up()
 
+    def _hand_over(self, playback: Playback) -> None:
+        """Have the candidates driven off the caller's path."""
+        raise NotImplementedError
+
     def _run(self, plan: Plan) -> Run:
         """Make the run that is over."""
         return Run(
@@ -118,7 +137,8 @@ class Watch(Generic[LaneT]):
     def _judged(self, recipe: Recipe, control: Observation, candidate: Observation) -> Comparison:
         """Give the verdict on a candidate, which was reached step by step."""
         [lane] = [each for each in self._lanes if each.name == candidate.name]
-        return lane.judged(candidate)
+        verdict: Comparison = lane.judged(candidate)
+        return verdict
 
     def _interrupt(self) -> None:
         """Go on with the control alone: what happened was aimed at the caller."""
