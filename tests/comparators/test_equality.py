@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 
 from strategies import pairs, plain
-from twinrun.comparators import equal
+from twinrun.comparators import equal, exact
+from twinrun.comparators._verdicts import same_classes
 
 NAN = float("nan")
 
@@ -91,3 +92,49 @@ def test_what_eq_raises_escapes(error: BaseException) -> None:
 def test_its_repr_is_its_name() -> None:
     """It reads well where options are shown."""
     assert repr(equal) == "equal"
+
+
+@given(pairs(plain(allow_nan=True)))
+def test_exact_values_are_equal_and_of_the_same_classes(pair: tuple[Any, Any]) -> None:
+    """What is told of each place by hand is the oracle."""
+    control, candidate = pair
+    assert exact(control, candidate) == identical(control, candidate)
+    assert exact(control, candidate) is not bool(exact.differences(control, candidate))
+
+
+def identical(a: Any, b: Any) -> bool:
+    """Say by hand whether two values are the same in content and class."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, dict):
+        keys = {(type(key), key) for key in a} == {(type(key), key) for key in b}
+        return keys and all(identical(part, b[key]) for key, part in a.items())
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(identical, a, b))
+    if isinstance(a, complex):
+        return identical(a.real, b.real) and identical(a.imag, b.imag)
+    return bool(a == b or (a != a and b != b))
+
+
+@pytest.mark.parametrize(
+    ("control", "candidate", "told"),
+    [
+        ({"a": [1, True, (None, b"x")]}, {"a": [1, True, (None, b"x")]}, True),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}, True),
+        ({"a": 1, 2: 2}, {2: 2, "a": 1}, False),
+        ([1, [True]], [1, [1]], False),
+        ({1: 2}, {True: 2}, False),
+        ([(1,)], [(1.0,)], False),
+        ([[0] * 60_000] * 2, [[0] * 60_000] * 2, False),
+        ([{1}], [{1}], False),
+        (1, 1, True),
+        (1, 1.0, False),
+    ],
+    ids=lambda value: repr(value)[:12],
+)
+def test_a_quick_look_at_equal_values_tells_classes_or_nothing(
+    control: Any, candidate: Any, told: bool
+) -> None:
+    """It never says yes for values of two classes."""
+    assert control == candidate
+    assert same_classes(control, candidate) is told

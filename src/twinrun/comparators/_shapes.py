@@ -123,6 +123,8 @@ def _elements(a: Any, b: Any) -> Pairs:
 
 def unlike_keys(a: Any, b: Any) -> Pairs:
     """Pair the keys, or members, of two containers that are equal but of two classes."""
+    if len(set(map(type, a)).union(map(type, b))) == 1:
+        return
     others = {key: key for key in b}
     for key in a:
         other = others.get(key, MISSING)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Final
 
 from twinrun._pickling import type_name
 
@@ -15,6 +16,7 @@ __all__ = [
     "plain_verdict",
     "plainly_equal",
     "same",
+    "same_classes",
 ]
 
 
@@ -92,3 +94,37 @@ def plainly_equal(a: Any, b: Any, loose: bool) -> bool:
     except Exception:  # whoever looks closer finds out whether this hides a real difference
         return False
     return type(a) is type(b) or loose or is_boolean(type(a)) is is_boolean(type(b))
+
+
+_ATOMS: Final = frozenset({type(None), bool, int, float, str, bytes})
+_MOST: Final = 100_000
+
+
+def same_classes(a: Any, b: Any) -> bool:
+    """Whether two plain values that `==` calls equal are of the same classes everywhere.
+
+    False where this quick look can't tell: for anything but plain containers and atoms, dicts whose
+    keys stand in another order, and very large values.
+    """
+    left = _MOST
+    waiting = [(a, b)]
+    while waiting:
+        a, b = waiting.pop()
+        cls = type(a)
+        pairs: Iterable[tuple[Any, Any]] | None = None
+        if cls is dict and type(b) is dict:
+            if [*map(type, a)] == [*map(type, b)]:
+                pairs = ((x, b[key]) for key, x in a.items())
+        elif cls in (list, tuple) and type(b) is cls:
+            pairs = zip(a, b, strict=False)
+        if pairs is None:
+            return cls in _ATOMS and type(b) is cls
+        left -= len(a)
+        if left < 0:
+            return False
+        for x, y in pairs:
+            if type(x) is not type(y):
+                return False
+            if type(x) not in _ATOMS:
+                waiting.append((x, y))
+    return True

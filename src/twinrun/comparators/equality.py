@@ -7,7 +7,7 @@ from typing import Any, Final
 import attrs
 
 from twinrun.comparators._rules import USUAL, Rules
-from twinrun.comparators._verdicts import plainly_equal
+from twinrun.comparators._verdicts import plainly_equal, same_classes
 from twinrun.comparators.structural import differences
 from twinrun.difference import Differences
 from twinrun.errors import ConfigurationError
@@ -39,7 +39,12 @@ class Content:
 
     def _trusted(self, control: Any, candidate: Any) -> bool:
         """Whether one `==` says all there is to say."""
-        return self.rules.trusts_eq and plainly_equal(control, candidate, self.rules.loose)
+        rules = self.rules
+        if rules.trusts_eq:
+            return plainly_equal(control, candidate, rules.loose)
+        if rules.fields:
+            return False
+        return plainly_equal(control, candidate, True) and same_classes(control, candidate)
 
     def _projected(self, control: Any, candidate: Any) -> tuple[Any, Any]:
         """Make of both values what is compared."""
@@ -61,7 +66,7 @@ are, a truth value is no number."""
 exact: Final = Content("exact", Rules(exact=True))
 """Content and classes: `1` is not `1.0`, `[True]` not `[1]`, a tuple no list; NaN equals NaN.
 
-It looks at every value, which takes some ten times as long as `==` where two values are equal."""
+It looks at every value, which takes some 20 times as long as `==` where two values are equal."""
 
 loose: Final = Content("loose", Rules(loose=True))
 """Like `equal`, but a truth value is a number, as for Python: `True` is `1`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import cache
 from itertools import chain
 from typing import Any, Final, cast
 
@@ -148,7 +149,7 @@ class Walk:
     def advance(self, frame: _Frame) -> None:
         """Look at the next pairs of the innermost container, until one of them is not equal."""
         try:
-            if not self.rules.trusts_eq:
+            if self.rules.fields:  # they may tell apart what is equal
                 for key, a, b in frame.pairs:
                     self.left -= 1
                     return self.meet(key, a, b, True)
@@ -231,8 +232,9 @@ class Walk:
             tokens = token if rules.trusts_eq else lambda _: None
             alike = self.alike(items, path, patient=True)
             return multiset(items, alike, tokens, not rules.accepts), False
-        single = len(items.control) == len(items.candidate) < 2
-        if single or self.brief or len(self.stack) >= _ALIGNED:
+        level = len(items.control) == len(items.candidate)
+        settled = level and (len(items.control) < 2 or not rules.trusts_eq)
+        if settled or self.brief or len(self.stack) >= _ALIGNED:
             return in_place(items), False
         pairs = in_order(items, self.alike(items, path), self.effort, rules.trusts_eq)
         return pairs, rules.trusts_eq
@@ -241,12 +243,13 @@ class Walk:
         """Make what says whether two items are equal by these rules, patiently or at a guess."""
         rules, a, b = self.rules, items.control, items.candidate
         closer = rules.widens or not rules.trusts_eq
+        with_nan = cache(lambda i: has_nan(a[i]))
 
         def alike(i: int, j: int) -> bool:
             x, y = a[i], b[j]
             if x is y or (rules.trusts_eq and plainly_equal(x, y, rules.loose)):
                 return True
-            if not patient and (self.effort <= 0 or not (closer or (has_nan(x) and has_nan(y)))):
+            if not patient and (self.effort <= 0 or not (closer or (with_nan(i) and has_nan(y)))):
                 return False
             self.effort -= _WALKS_EFFORT
             walk = Walk(rules, f"{path}[{i}]", brief=True)
