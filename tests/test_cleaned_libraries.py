@@ -224,7 +224,7 @@ def test_a_series_shows_its_length_its_type_and_its_head(series):
         (pd.NaT, "NaT"),
         (pd.NA, "<NA>"),
         (np.datetime64("2026-01-02T03"), "2026-01-02T03"),
-        (np.datetime64("NaT"), "NaT"),
+        (np.datetime64("NaT", "s"), "NaT"),
     ],
     ids=["timestamp", "no time", "nothing", "numpy's time", "numpy's no time"],
 )

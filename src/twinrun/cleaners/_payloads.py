@@ -155,7 +155,7 @@ def _judged(walk: Walk, judged: Comparison, differences: list[dict[str, Any]]) -
         for part in difference.keys() - {"kind"}:
             difference[part] = walk.hushed(difference[part])
     return {
-        "outcome": judged.outcome.value,
+        "outcome": judged.outcome._value_,
         "reason": _text(walk, "reason", judged.reason, _PATH),
         "fingerprint": judged.fingerprint and _name(judged.fingerprint),
         "differences": differences,
@@ -171,10 +171,9 @@ def _differences(
     inner = walk.within(_DIFFERENCES // len(result.comparisons))
     raw = result.control.value, judged.candidate.value
     if result._capture == "nothing":
-        return [
-            {"path": inner.text(shown(inner, each.path, raw, None), _PATH), "kind": each.kind.value}
-            for each in first
-        ]
+        paths = [inner.text(shown(inner, each.path, raw, None), _PATH) for each in first]
+        kinds = [each.kind._value_ for each in first]
+        return [{"path": p, "kind": k} for p, k in zip(paths, kinds, strict=True)]
     if result._clean is None:
         return [_difference(inner, each, raw) for each in first]
     seen = result.control, judged.candidate
@@ -230,7 +229,7 @@ def _difference(walk: Walk, difference: Difference, raw: tuple[Any, Any]) -> dic
     secret = secret or has_named_pair(walk, difference.path, raw)
     if walk.scrubber.allow is not None:
         walk.hidden = not walk.scrubber.allows(nearest_name(difference.path))
-    made: dict[str, Any] = {"path": path, "kind": difference.kind.value}
+    made: dict[str, Any] = {"path": path, "kind": difference.kind._value_}
     named = difference.path if secret else None
     if difference.control is not NOTHING:
         made["control"] = _side(walk, difference.control, named)

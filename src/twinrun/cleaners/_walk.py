@@ -34,7 +34,7 @@ _WINDOW: Final = 1024  # characters past the bound in which a secret's end is lo
 _SHORT: Final = 64  # characters of a text that is likely to come again
 _LOOK: Final = 32  # values between two looks at the clock, or one text longer than …
 _LONG: Final = 256
-_END: Final = 200  # bytes that closing what is open may come to
+_END: Final = 500  # bytes that closing what is open may come to
 _SMALL: Final = 10**12  # a number below can't be that of a card
 _SECRETS: Final = 100  # named secrets that are looked for elsewhere …
 _TELLING: Final = 4  # … of at least so many characters
@@ -97,7 +97,8 @@ class Walk:
     def within(self, size: int, name: str | None = None) -> Walk:
         """Start a walk with bounds of its own that knows the same secrets."""
         other = Walk.__new__(Walk)
-        other.size, other.scrubber, other.shared = size - _END, self.scrubber, self.shared
+        other.size = size - min(_END, size // 8)
+        other.scrubber, other.shared = self.scrubber, self.shared
         other.hidden = self.hidden
         if name is not None and self.scrubber.allow is not None:
             other.hidden = not self.scrubber.allows(name)
@@ -198,14 +199,14 @@ class Walk:
             whole = json.dumps(inner.clean(value))
         return self.mark(whole)
 
-    def _key(self, name: str, is_data: bool) -> tuple[str, bool]:
-        """Give a name as a key of JSON, and whether it announces a secret."""
+    def _key(self, name: str, is_data: bool) -> tuple[str, bool, int]:
+        """Give a name as a key of JSON, whether it announces a secret, and its bytes."""
         if is_data and self.scrubber.allow is not None and not self.scrubber.allows(name):
-            return self.mark(name), self.is_secret(name)
+            return self.mark(name), self.is_secret(name), 6
         before, self.hidden = self.hidden, False
         key = ("$" if name.startswith("$") else "") + self.text(name, _KEY)
         self.hidden = before
-        made = key, self.is_secret(name)
+        made = key, self.is_secret(name), len(key) + 6
         if key == name:
             self.scrubber.remember(self.scrubber.keys, name, made)
         return made
@@ -230,10 +231,10 @@ class Walk:
                 self.size = size
                 known = self._key(name, is_data)
                 size = self.size
-            key, secret = known
+            key, secret, cost = known
             while key in made:
                 key += "'"
-            size -= len(key) + 6
+            size -= cost
             if is_open and not secret:
                 kind = type(value)
                 if kind is str and value in innocent:

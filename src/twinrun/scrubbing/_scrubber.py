@@ -95,7 +95,7 @@ class Scrubber:
     _safe: re.Pattern[str] = attrs.field(init=False, repr=False)
     _allowed: re.Pattern[str] = attrs.field(init=False, repr=False)
     _compiled: tuple[re.Pattern[str], ...] = attrs.field(init=False, repr=False)
-    keys: dict[str, tuple[str, bool]] = attrs.field(init=False, repr=False, factory=dict)
+    keys: dict[str, tuple[str, bool, int]] = attrs.field(init=False, repr=False, factory=dict)
     paths: dict[str, tuple[str, bool]] = attrs.field(init=False, repr=False, factory=dict)
     _known: dict[str, bool] = attrs.field(init=False, repr=False, factory=dict)
 
