@@ -44,6 +44,7 @@ OURS: set[str] = {
     "twinrun._runner.containment",
     "twinrun._runner.endings",
     "twinrun._runner.gates",
+    "twinrun._runner.handover",
     "twinrun._runner.inline",
     "twinrun._runner.isolation",
     "twinrun._runner.judging",

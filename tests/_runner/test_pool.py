@@ -109,37 +109,37 @@ def test_room_is_what_works_and_what_may_wait(pool: Pool) -> None:
     """Candidates are admitted all or none, and released once."""
     twinrun.configure(workers=1, queue=3)
     first, second = (Ticket(), Ticket(), Ticket()), (Ticket(), Ticket())
-    assert pool.admit(first, "one") is None
-    assert pool.admit(second, "one") == "queue full"
-    assert pool.admit((Ticket(),), "two") is None
-    assert pool.admit((Ticket(),), "two") == "queue full"
-    pool.release(first)
-    pool.release(first)
-    assert pool.admit(second, "one") is None
-    assert pool.admit(second[:1], "one") is None, "it is in already"
-    assert pool.admit((Ticket(),), "one") is None
-    assert pool.admit((Ticket(),), "one") == "queue full"
+    assert pool.admit("one", *first) is None
+    assert pool.admit("one", *second) == "queue full"
+    assert pool.admit("two", Ticket()) is None
+    assert pool.admit("two", Ticket()) == "queue full"
+    pool.release(*first)
+    pool.release(*first)
+    assert pool.admit("one", *second) is None
+    assert pool.admit("one", *second[:1]) is None, "it is in already"
+    assert pool.admit("one", Ticket()) is None
+    assert pool.admit("one", Ticket()) == "queue full"
 
 
 def test_room_follows_the_settings(pool: Pool) -> None:
     """More room holds at once, less room as soon as enough is released."""
     twinrun.configure(workers=1, queue=1)
     tickets = [(Ticket(),) for _ in range(5)]
-    assert [pool.admit(t, "one") for t in tickets[:3]] == [None, None, "queue full"]
+    assert [pool.admit("one", *t) for t in tickets[:3]] == [None, None, "queue full"]
     twinrun.configure(queue=2)
-    assert [pool.admit(t, "one") for t in tickets[2:4]] == [None, "queue full"]
+    assert [pool.admit("one", *t) for t in tickets[2:4]] == [None, "queue full"]
     twinrun.configure(queue=1)
-    pool.release(tickets[0])
-    assert pool.admit(tickets[3], "one") == "queue full"
-    pool.release(tickets[1])
-    assert pool.admit(tickets[3], "one") is None
+    pool.release(*tickets[0])
+    assert pool.admit("one", *tickets[3]) == "queue full"
+    pool.release(*tickets[1])
+    assert pool.admit("one", *tickets[3]) is None
 
 
 def test_a_flush_waits_for_what_was_admitted_before(pool: Pool, blockers: Any) -> None:
     """It is true once that is released, and keeps its time where it is not."""
     first, later = (Ticket(),), (Ticket(),)
     assert pool.flush(monotonic())
-    pool.admit(first, "one")
+    pool.admit("one", *first)
     assert not pool.flush(monotonic() + 0.01)
     started = threading.Event()
     answers: list[bool] = []
@@ -153,15 +153,15 @@ def test_a_flush_waits_for_what_was_admitted_before(pool: Pool, blockers: Any) -
     assert started.wait(WATCHDOG)
     while not pool._flushes:
         pass
-    pool.admit(later, "one")
-    pool.release(first)
+    pool.admit("one", *later)
+    pool.release(*first)
     waiting.join(WATCHDOG)
     assert answers == [True]
 
 
 def test_a_worker_that_flushes_does_not_wait_for_itself(pool: Pool) -> None:
     """What it is in the middle of can't be over."""
-    pool.admit((Ticket(),), "one")
+    pool.admit("one", Ticket())
     answers: list[bool] = []
     done(pool, lambda: answers.append(pool.flush(monotonic() + WATCHDOG)))
     assert answers == [False]
@@ -170,10 +170,10 @@ def test_a_worker_that_flushes_does_not_wait_for_itself(pool: Pool) -> None:
 def test_a_drained_pool_counts_what_is_left_and_takes_nothing_more(pool: Pool) -> None:
     """What an exit can't wait for is given up: exit."""
     ticket = Ticket()
-    pool.admit((ticket,), "one")
+    pool.admit("one", ticket)
     pool.drain(monotonic())
     assert ticket.given_up == ["exit"]
-    assert pool.admit((Ticket(),), "one") == "exit"
+    assert pool.admit("one", Ticket()) == "exit"
 
 
 def test_a_worker_past_its_limit_is_replaced(pool: Pool, blockers: Any) -> None:
@@ -193,13 +193,13 @@ def test_a_worker_past_its_limit_is_replaced(pool: Pool, blockers: Any) -> None:
     done(pool, lambda: idents.append(threading.get_ident()))
     assert len(set(idents)) == 2
     assert pool.is_stuck("one")
-    assert pool.admit((Ticket(),), "one") == "stuck"
-    assert pool.admit((Ticket(),), "two") is None
+    assert pool.admit("one", Ticket()) == "stuck"
+    assert pool.admit("two", Ticket()) is None
     stuck.let_go.set()
     deadline = monotonic() + WATCHDOG
     while pool.is_stuck("one") and monotonic() < deadline:
         pass
-    assert pool.admit((Ticket(),), "one") is None
+    assert pool.admit("one", Ticket()) is None
 
 
 def test_what_is_over_in_time_is_not_abandoned(pool: Pool, blockers: Any) -> None:
@@ -235,7 +235,7 @@ def test_where_no_thread_can_be_had_nothing_is_taken(
     with monkeypatch.context() as patched:
         patched.setattr(_thread, "start_new_thread", refuse)
         for _ in range(10):
-            assert pool.admit((Ticket(),), "one") == "no thread"
+            assert pool.admit("one", Ticket()) == "no thread"
             assert pool.submit(lambda: None) == "no thread"
     assert len(tried) < 20
     pool._hire_after = monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -15,17 +16,17 @@ from twinrun._runner.behaviours import Lineup
 from twinrun._runner.containment import contained, report
 from twinrun._runner.endings import Ending
 from twinrun._runner.gates import prepare
-from twinrun._runner.isolation import UnsharableError, copied, shared_types
+from twinrun._runner.isolation import UnsharableError, copied, copied_value, shared_types
 from twinrun._runner.pending import Part, Pending, begin
 from twinrun._runner.pool import pool
 from twinrun._runner.recipe import Recipe, raises
 from twinrun._runner.scope import CANDIDATE, HOOK, scope
-from twinrun._runner.steps import observed
+from twinrun._runner.steps import observed, reached
 from twinrun._wakeups import Wakeup
-from twinrun.observation import Observation
+from twinrun.observation import NOTHING, Observation
 from twinrun.result import Comparison, Outcome
 
-__all__ = ["execute", "kept"]
+__all__ = ["execute", "kept", "kept_error", "kept_value", "run_candidate"]
 
 _shared: Final = shared_types()
 
@@ -66,7 +67,7 @@ def _run_control(
 ) -> Ending:
     """Run the control on this thread, and see to it that the candidates run on others."""
     recipe = run.recipe
-    jobs = [partial(_run_candidate, part) for part in run.parts]
+    jobs = [partial(run_candidate, part) for part in run.parts]
     is_beside = recipe.mode == "concurrent"
     if is_beside:
         _submit(run, jobs)
@@ -104,38 +105,56 @@ def _submit(run: Pending, jobs: Iterable[Callable[[], None]]) -> None:
 
 def kept(run: Pending, ending: Ending, taken: int, cpu_ns: int | None) -> Observation:
     """Say what the control did, in copies that the caller can't change and that hold no frame."""
-    name, error = run.control_name, ending.error
-    if error is not None:
-        return Observation(
-            name=name,
-            exception=tracebacks.twin(error),
-            duration_ns=taken,
-            cpu_time=None if cpu_ns is None else cpu_ns / 1e9,
-            traceback=tracebacks.text(error),
-            raised_at=tracebacks.place(error),
-        )
+    if ending.error is not None:
+        return kept_error(run, ending.error, taken, cpu_ns)
     value = ending.value
     if type(value) not in _shared:
-        value = _copied(run, value)
-    return observed(name, value, None, taken, cpu_ns)
+        value = kept_value(run, value)
+    return observed(run.control_name, value, None, taken, cpu_ns)
 
 
-def _copied(run: Pending, value: Any) -> Any:
+def kept_error(
+    run: Pending, error: BaseException, taken: int, cpu_ns: int | None = None
+) -> Observation:
+    """Say what the control raised, by a twin: the caller's exception would keep its frames."""
+    run.foreign = reached(error, sys.exc_info()[1], chained=True)
+    return Observation(
+        name=run.control_name,
+        exception=tracebacks.twin(error),
+        duration_ns=taken,
+        cpu_time=None if cpu_ns is None else cpu_ns / 1e9,
+        traceback=tracebacks.text(error),
+        raised_at=tracebacks.place(error),
+    )
+
+
+def kept_value(run: Pending, value: Any) -> Any:
     """Copy the control's value; where it can't be, nothing can be said of the candidates."""
-    recipe, inside = run.recipe, scope.get()
+    recipe = run.recipe
     try:
-        scope.set(HOOK)
-        return copied((value,), {}, recipe.isolate, False)[0][0]
+        return (
+            copied_value(value)
+            if recipe.isolate == "containers"
+            else _copied_by_user(recipe, value)
+        )
     except UnsharableError:
         pass
     except BaseException as error:
         if not contained(error):
             raise
         report(recipe.name, "isolate", error, recipe.on_failure)
+    run.judged = _undecided
+    return NOTHING
+
+
+def _copied_by_user(recipe: Recipe, value: Any) -> Any:
+    """Copy a value by code that is not ours, which may meet experiments."""
+    inside = scope.get()
+    try:
+        scope.set(HOOK)  # inside, since a signal's handler may raise right after it
+        return copied((value,), {}, recipe.isolate, False)[0][0]
     finally:
         scope.set(inside)
-    run.judged = _undecided
-    return None
 
 
 def _undecided(recipe: Recipe, control: Observation, candidate: Observation) -> Comparison:
@@ -143,7 +162,7 @@ def _undecided(recipe: Recipe, control: Observation, candidate: Observation) -> 
     return Comparison(candidate, Outcome.INCONCLUSIVE, "isolate")
 
 
-def _run_candidate(part: Part) -> None:
+def run_candidate(part: Part) -> None:
     """Run a candidate on a worker, in its own context, and conclude its run if it is the last."""
     run = part.run
     recipe = run.recipe

@@ -112,7 +112,9 @@ class Circuit:
         beside it until it has reported, was dropped, or has taken as long as the cool-down.
         """
         while True:
-            state = self._latest()
+            state = self._state
+            if state.after:
+                state = self._latest()
             if isinstance(state, _On):
                 return state.number
             pause = state if isinstance(state, _Paused) else state.pause

@@ -9,6 +9,7 @@ from twinrun import settings
 from twinrun._kinds import Kind
 from twinrun._runner.background import execute
 from twinrun._runner.behaviours import Lineup
+from twinrun._runner.handover import handover, is_simple
 from twinrun._runner.quick import quick
 from twinrun._runner.recipe import Recipe
 from twinrun.comparators import equal
@@ -34,6 +35,8 @@ def runner(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
     reason = _never(recipe, lineup)
     if reason is not None:
         return _alone(recipe, lineup, reason)
+    if recipe.mode != "inline" and is_simple(recipe, lineup):
+        return handover(recipe, lineup)
     return quick(recipe, lineup) if _is_simple(recipe, lineup) else _thorough(recipe, lineup)
 
 

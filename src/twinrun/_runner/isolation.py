@@ -9,6 +9,7 @@ __all__ = [
     "LIMIT",
     "UnsharableError",
     "copied",
+    "copied_value",
     "copied_within",
     "is_one_shot",
     "is_shared",
@@ -97,6 +98,22 @@ def copied(
         kept + tuple([v if type(v) in _shared else _copy(v, memo, 0) for v in rest]),
         {key: v if type(v) in _shared else _copy(v, memo, 0) for key, v in kwargs.items()},
     )
+
+
+def copied_value(value: Any) -> Any:
+    """Copy one value as `"containers"` does; those that hold no other ones cost least.
+
+    Raises:
+        UnsharableError: it is an iterator, or it is or holds one, or is too large or too deep.
+    """
+    cls = type(value)
+    if (cls is dict or cls is list) and len(value) <= LIMIT:
+        for item in value.values() if cls is dict else value:
+            if type(item) not in _shared:
+                break
+        else:
+            return value.copy()
+    return _copy(value, {_LEFT: LIMIT}, 0)
 
 
 def copied_within(value: Any, left: int) -> tuple[Any, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Set
 from contextvars import Context, copy_context
 from itertools import count
-from time import perf_counter_ns
+from types import MappingProxyType
 from typing import Any
 
 from twinrun._runner.behaviours import Lineup
@@ -24,7 +24,7 @@ from twinrun._runner.gates import (
 from twinrun._runner.judging import judge
 from twinrun._runner.pool import pool
 from twinrun._runner.recipe import Recipe
-from twinrun._runner.steps import Run, conclude
+from twinrun._runner.steps import Run, conclude, observed
 from twinrun._wakeups import Wakeup
 from twinrun.observation import Observation
 from twinrun.result import Comparison, Result
@@ -87,25 +87,30 @@ class Pending:
     skipped. Nothing here waits for a lock: what must happen once is told by a step of a counter.
     """
 
-    __slots__ = (
-        "_arrivals",
-        "_ends",
-        "began_ns",
-        "caller",
-        "concluding",
-        "context",
-        "control",
-        "control_name",
-        "foreign",
-        "is_over",
-        "judged",
-        "order",
-        "parts",
-        "permit",
-        "recipe",
-        "result",
-        "waiter",
-    )
+    # Defaults stand here, since the caller pays for every attribute that is set.
+    parts: tuple[Part, ...] = ()
+    order: list[str]
+    """Who starts appends its name; those that never did come last."""
+    context: Mapping[str, Any] = MappingProxyType({})
+    began_ns = 0
+    control: Observation | None = None
+    value: Any = None
+    taken_ns = 0
+    """What the control returned and how long it took, where that was left here in its place."""
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any]
+    """The arguments of the only candidate, where they were left here."""
+    work: Callable[[Pending], None]
+    """What a worker does where the run itself is its job."""
+    caller: Context | None = None
+    """A copy of the caller's context: the run is concluded in it, candidates get copies."""
+    concluding: Callable[[Run], Result | None] = staticmethod(conclude)
+    judged: Callable[[Recipe, Observation, Observation], Comparison] = staticmethod(judge)
+    foreign: Set[int] = frozenset()
+    """The ids of the caller's own exceptions, which must stay as they are."""
+    waiter: Wakeup | None = None
+    result: Result | None = None
+    is_over = False
 
     def __init__(
         self,
@@ -117,27 +122,28 @@ class Pending:
         self.recipe = recipe
         self.permit = permit
         self.control_name = control_name
-        self.parts = tuple([Part(self, name) for name in names])
-        self.context: Mapping[str, Any] = {}
-        self.order: list[str] = []
-        """Who starts appends its name; those that never did come last."""
-        self.began_ns = perf_counter_ns()
-        self.control: Observation | None = None
-        self.caller: Context | None = None
-        """A copy of the caller's context: the run is concluded in it, candidates get copies."""
-        self.concluding: Callable[[Run], Result | None] = conclude
-        self.foreign: Set[int] = frozenset()
-        """The ids of the caller's own exceptions, which must stay as they are."""
-        self.judged: Callable[[Recipe, Observation, Observation], Comparison] = judge
-        self.waiter: Wakeup | None = None
-        self.result: Result | None = None
-        self.is_over = False
-        self._arrivals = count(-len(self.parts))
-        self._ends = count()
+        self.names = names
+        # Tokens: to pop one is one step, which nothing can come between.
+        self._arrivals = [0, *names]
+        self._ends = [0]
 
     def admit(self) -> str | None:
         """Ask for room; None, or the reason why there is none, which is for the caller to count."""
-        return pool.admit(self.parts, self.recipe.account)
+        self.parts = tuple([Part(self, name) for name in self.names])
+        self.order = []
+        return pool.admit(self.recipe.account, *self.parts)
+
+    def __call__(self) -> None:
+        """Be done by a worker."""
+        self.work(self)
+
+    def only_part(self, function: Behaviour) -> Part:
+        """Make the one part of a run that was admitted itself."""
+        part = Part(self, self.names[0])
+        part.function, part.args, part.kwargs = function, self.args, self.kwargs
+        self.parts = (part,)
+        self.order = []
+        return part
 
     def control_over(self, observation: Observation) -> None:
         """Take what the control did, which nobody can change or look into any more."""
@@ -146,7 +152,7 @@ class Pending:
 
     def arrived(self, on_worker: bool) -> None:
         """Conclude the run, here or on a worker, if this is the last of its behaviours."""
-        if next(self._arrivals) or self.is_over:
+        if self._arrivals.pop() or self.is_over:
             return
         if on_worker:
             self.conclude()
@@ -158,10 +164,10 @@ class Pending:
     def conclude(self) -> None:
         """Judge, count and publish, in a context like the caller's."""
         try:
-            assert self.control is not None
             run = Run(
                 recipe=self.recipe,
-                control=self.control,
+                control=self.control
+                or observed(self.control_name, self.value, None, self.taken_ns),
                 candidates=tuple([p.observation for p in self.parts if p.observation is not None]),
                 order=self._order(),
                 context=self.context,
@@ -177,9 +183,7 @@ class Pending:
                 self.result = self.concluding(run)
             else:
                 self.result = self.caller.run(self.concluding, run)
-        except (
-            BaseException
-        ) as error:  # the stack or the memory is at its end, or a mismatch raises
+        except BaseException as error:  # the stack or memory is at its end, or a mismatch raises
             if not contained(error):
                 raise
         finally:
@@ -187,12 +191,15 @@ class Pending:
 
     def _order(self) -> tuple[str, ...]:
         """Give all names in the order of starting."""
-        names = (self.control_name, *[part.name for part in self.parts])
+        names = (self.control_name, *self.names)
         return (*self.order, *[name for name in names if name not in self.order])
 
     def claim(self) -> bool:
         """Say whether the run is not counted yet; then who asks must count it now."""
-        return not next(self._ends)
+        try:
+            return not self._ends.pop()
+        except IndexError:
+            return False
 
     def give_up(self, reason: str) -> None:
         """Count the run as skipped for this reason, unless it is counted already; it is over."""
@@ -202,7 +209,7 @@ class Pending:
                 self.permit.drop()
         self.is_over = True
         parts, self.parts = self.parts, ()  # each leads back to this
-        pool.release(parts)
+        pool.release(self, *parts)
         if self.waiter is not None:
             self.waiter.set()
 

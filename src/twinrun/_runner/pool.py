@@ -7,7 +7,7 @@ import contextlib
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from math import inf
 from time import monotonic
 from typing import Any, Final, Protocol
@@ -78,31 +78,35 @@ class Pool:
 
     # Room ----------------------------------------------------------------------------------------
 
-    def admit(self, candidates: Collection[Admitted], owner: object) -> str | None:
+    def admit(self, owner: object, *candidates: Admitted) -> str | None:
         """Make room for candidates, all or none; None, or the reason why there is none.
 
         The bound is exact; where two come for the last place at the same moment, both may be
         refused. `owner` is whose candidates they are: the experiment's account.
         """
-        if self._pid != os.getpid():  # forked where no fork hook runs, as under uWSGI
-            self.after_fork()
         admitted, current = self._admitted, settings.current
-        limit = current.workers + current.queue
+        workers = current.workers
+        limit = workers + current.queue
+        # Where no fork hook runs, as under uWSGI, a child sees its parent's threads: work piles up.
+        if len(admitted) >= workers and self._pid != os.getpid():
+            self.after_fork()
         if len(admitted) + len(candidates) > limit:
             return "queue full"
         if self._stuck and self.is_stuck(owner):
             return "stuck"
-        if len(self._seats) < current.workers and not self._hire():
+        if len(self._seats) < workers and not self._hire():
             return "no thread"
-        admitted.update(candidates)
+        for each in candidates:
+            admitted.add(each)
         if len(admitted) > limit or self._closed is not None:
-            self.release(candidates)
+            self.release(*candidates)
             return self._closed or "queue full"
         return None
 
-    def release(self, candidates: Collection[Admitted]) -> None:
+    def release(self, *candidates: Admitted) -> None:
         """Give back the room of candidates that are over; doing it twice does no harm."""
-        self._admitted.difference_update(candidates)
+        for each in candidates:
+            self._admitted.discard(each)
         if self._flushes:
             for waiting in list(self._flushes):
                 waiting.set()
@@ -140,17 +144,14 @@ class Pool:
         """Queue what was admitted; None, or the reason why nobody will do it."""
         if len(self._seats) < settings.current.workers and not self._hire():
             return "no thread"
-        self._jobs().put(job)
+        (self._queues.get("jobs") or self._jobs()).put(job)
         return None
 
     def _jobs(self) -> Any:
         """Give the queue; it is made when first needed, since gevent replaces its class."""
-        jobs = self._queues.get("jobs")
-        if jobs is None:
-            from queue import SimpleQueue
+        from queue import SimpleQueue
 
-            jobs = self._queues.setdefault("jobs", SimpleQueue())
-        return jobs
+        return self._queues.setdefault("jobs", SimpleQueue())
 
     def _hire(self) -> bool:
         """Start one more thread where there is room; False if there is none at all to be had."""
@@ -197,7 +198,7 @@ class Pool:
         self._here.pop(here, None)
         own_threads.discard(here)
         self._stuck.pop(seat, None)
-        if self._jobs() is jobs and not jobs.empty():
+        if jobs in self._queues.values() and not jobs.empty():
             self._hire()
 
     # Time ----------------------------------------------------------------------------------------
