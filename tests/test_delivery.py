@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 import types
 from collections import Counter
 
@@ -137,6 +138,8 @@ PRELUDE = """
     def put(n):
         return queue.put(str(n).encode(), "e")
 
+    last = []  # what is done when the delivery has ended
+    atexit.register(lambda: [do() for do in last])
     queue = Delivery(File(), name="file", interval=3600)
 """
 
@@ -756,7 +759,7 @@ def test_an_exit_gives_a_dead_sink_its_time_then_counts_and_is_silent(deliver):
     """A stuck or broken sink holds up the exit for a bounded time, and nothing is printed."""
     script = """
         exits.EXIT_SECONDS = 0.2
-        atexit.register(lambda: print(dict(queue.counts.evicted)))
+        last.append(lambda: print(dict(queue.counts.evicted)))
         queue._sink.deliver = lambda records: DELIVER
         queue = Delivery(queue._sink, name="dead", interval=3600)
         for n in range(5):
@@ -773,7 +776,7 @@ def test_all_deliveries_of_a_process_share_the_time():
         """
         exits.EXIT_SECONDS = 0.3
         start = time.monotonic()
-        atexit.register(lambda: print(time.monotonic() - start))
+        last.append(lambda: print(time.monotonic() - start))
         stuck = types.SimpleNamespace(record=None, deliver=lambda records: time.sleep(3600))
         for n in range(20):
             queue = Delivery(stuck, name="dead", interval=3600)
@@ -819,7 +822,7 @@ def test_a_second_signal_ends_an_exit_at_once_and_silently(handler):
 
         signal.signal(signal.SIGUSR1, globals().get("HANDLER") or signal.HANDLER)
         exits.EXIT_SECONDS = 50
-        atexit.register(lambda: print(dict(queue.counts.evicted)))
+        last.append(lambda: print(dict(queue.counts.evicted)))
         queue = Delivery(Stuck(), name="stuck", interval=3600)
         put(1)
         """.replace("HANDLER", handler).replace("signal.raise_exit", "None")
@@ -833,6 +836,25 @@ def test_what_is_put_when_threads_can_no_more_be_started_is_delivered(tmp_path):
     path = tmp_path / "delivered"
     run("delivery.before_exit(lambda deadline: put('last'))", path)
     assert path.read_text().splitlines() == ["last"]
+
+
+@pytest.mark.parametrize("forks", ["False", "hasattr(os, 'fork') and os.fork() == 0"])
+def test_exit_handlers_of_the_application_may_still_put(tmp_path, forks):
+    """Those that were registered after the delivery was made run before it ends."""
+    path = tmp_path / "delivered"
+    run(
+        f"""
+        parent = os.getpid()
+        atexit.register(lambda: put("parent" if os.getpid() == parent else "child"))
+        if {forks}:
+            sys.exit(0)
+        """,
+        path,
+    )
+    deadline = time.monotonic() + LONG
+    while len(path.read_text().splitlines()) < 1 + (forks != "False" and hasattr(os, "fork")):
+        assert time.monotonic() < deadline
+    assert set(path.read_text().splitlines()) <= {"parent", "child"}
 
 
 PROGRAM = """

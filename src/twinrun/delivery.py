@@ -79,6 +79,7 @@ class Delivery:
         self._spool = spool
         self.after_fork()
         after_fork_in_child(self)
+        exits.hook()  # now, so that exit handlers of the application may still hand things over
 
     def after_fork(self) -> None:
         """Start afresh: nothing queued, nothing counted, nobody watched, no thread."""

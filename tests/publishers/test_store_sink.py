@@ -120,6 +120,8 @@ PRELUDE = """
     from twinrun.publishers.store import StorePublisher
 
     logging.getLogger("twinrun").addHandler(logging.NullHandler())
+    last = []  # what is done when the delivery has ended
+    atexit.register(lambda: [do() for do in last])
     publisher = StorePublisher(sys.argv[1], interval=float(sys.argv[2]))
     experiment = twinrun.Experiment("quote", publishers=[publisher])
 
@@ -380,7 +382,7 @@ def test_a_read_only_directory_loses_nothing_silently(tmp_path):
         import sqlalchemy.dialects.sqlite.pysqlite, twinrun._logging  # while they may be read
 
         exits.EXIT_SECONDS = 0.2
-        atexit.register(lambda: print(publisher.counts.evicted, twinrun.tallies()["quote"].dropped))
+        last.append(lambda: print(publisher.counts.evicted, twinrun.tallies()["quote"].dropped))
         if os.getuid() == 0:
             os.setuid(65534)
         for _ in range(3):

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 from twinrun._delivery.waiting import Request
 
-__all__ = ["EXIT_SECONDS", "Ending", "at_exit", "before_exit"]
+__all__ = ["EXIT_SECONDS", "Ending", "at_exit", "before_exit", "hook"]
 
 EXIT_SECONDS: Final = 2.0
 """So long an exiting process waits for everything that runs or is queued anywhere."""
@@ -43,7 +43,7 @@ _on_threads_end: Final[list[bool]] = []  # a hook that every forked child inheri
 def at_exit(ending: Ending) -> None:
     """Have this process wait for `ending` when it exits, as long as that lives."""
     _open.add(ending)
-    _hook()
+    hook()
 
 
 def before_exit(drain: Callable[[float], object]) -> None:
@@ -54,21 +54,24 @@ def before_exit(drain: Callable[[float], object]) -> None:
     """
     if drain not in _first:
         _first.append(drain)
-    _hook()
+    hook()
 
 
-def _hook() -> None:
+def hook() -> None:
     """Hook the exit of this process, wherever it may come from.
 
+    What is hooked while exit handlers run comes too late; they run in the opposite order.
     Children of multiprocessing skip atexit in many cases, but run its finalizers; workers of its
     Pool skip these too on Python 3.13, but end their threads as everybody does.
     """
     if _hooked == [os.getpid()]:
         return
+    is_inherited = bool(_hooked) and not _is_child()  # those of multiprocessing forget it
     _hooked[:] = [os.getpid()]
     _spent[:] = [0.0]
-    atexit.unregister(_end)  # a parent's
-    atexit.register(_end)
+    if not is_inherited:
+        atexit.unregister(_end)
+        atexit.register(_end)
     multiprocessing: Any = sys.modules.get("multiprocessing.util")
     if multiprocessing is None:
         return
