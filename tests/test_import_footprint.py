@@ -58,6 +58,7 @@ OURS: set[str] = {
     "twinrun._wakeups",
     "twinrun.comparators",
     "twinrun.comparators._alignment",
+    "twinrun.comparators._content",
     "twinrun.comparators._fields",
     "twinrun.comparators._items",
     "twinrun.comparators._libraries",

@@ -145,3 +145,10 @@ def test_its_repr_is_how_it_was_made() -> None:
     assert repr(unordered()) == "unordered()"
     assert repr(unordered("id", at="$.a")) == "unordered('id', at='$.a')"
     assert repr(unordered(compare=exact)) == "unordered(compare=exact)"
+
+
+def test_lists_that_are_shared_are_compared_at_each_place_by_its_rule() -> None:
+    """Being equal where order doesn't count says nothing of another place."""
+    one, two = [1, 2], [2, 1]
+    told = found(unordered(at="$.a"), {"a": one, "b": one}, {"a": two, "b": two})
+    assert told == ["changed $.b[0]", "changed $.b[1]"]

@@ -61,6 +61,8 @@ class Rules:
     projections: tuple[Callable[[Any, Any], tuple[Any, Any]], ...] = ()
     # What follows is decided once, of the above.
     by_path: bool = attrs.field(init=False)
+    local: bool = attrs.field(init=False)
+    """Whether two values may be equal at one place and differ at another one."""
     trusts_eq: bool = attrs.field(init=False)
     """Whether what one `==` calls True is equal by these rules, too."""
     widens: bool = attrs.field(init=False)
@@ -69,13 +71,17 @@ class Rules:
     def _by_path(self) -> bool:
         return bool(self.kept or self.ignored or self.fields)
 
+    @local.default
+    def _local(self) -> bool:
+        return bool(self.by_path or self.unordered)
+
     @trusts_eq.default
     def _trusts_eq(self) -> bool:
         return not (self.exact or self.fields)
 
     @widens.default
     def _widens(self) -> bool:
-        return bool(self.accepts or self.by_path or self.unordered or self.any_class)
+        return bool(self.accepts or self.local or self.any_class)
 
     def counts(self, path: str, a: Any, b: Any) -> bool:
         """Whether what differs at this path, or inside these values, may count."""

@@ -11,6 +11,7 @@ from twinrun._pickling import type_name
 __all__ = [
     "both_numbers",
     "class_attribute",
+    "has_nan",
     "is_boolean",
     "is_nan",
     "plain_verdict",

@@ -7,7 +7,8 @@ from typing import Any
 
 import attrs
 
-from twinrun.comparators.equality import Content, content_of, derived, equal
+from twinrun.comparators._content import Content, content_of, derived
+from twinrun.comparators.equality import equal
 from twinrun.comparators.structural import found_by
 from twinrun.difference import Difference, Differences
 from twinrun.errors import ConfigurationError
@@ -17,7 +18,7 @@ __all__ = ["both", "by", "either"]
 _Comparator = Callable[[Any, Any], Any]
 
 
-def both(*comparators: _Comparator) -> _Comparator:
+def both(*comparators: _Comparator) -> _Both:
     """Take two values for equal where all of these do; what differs by any of them differs.
 
     Comparators and plain callables of two values serve; they are asked in order. Raises
@@ -26,7 +27,7 @@ def both(*comparators: _Comparator) -> _Comparator:
     return _Both("both", _checked("both", comparators))
 
 
-def either(*comparators: _Comparator) -> _Comparator:
+def either(*comparators: _Comparator) -> _Either:
     """Take two values for equal where one of these does; else the one that finds least tells.
 
     Comparators and plain callables of two values serve; they are asked in order. Raises

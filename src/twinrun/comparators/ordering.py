@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from twinrun.comparators._content import Content, content_of, derived
 from twinrun.comparators._rules import patterns_of
-from twinrun.comparators.equality import Content, content_of, derived, equal
+from twinrun.comparators.equality import equal
 from twinrun.errors import ConfigurationError
 
 __all__ = ["unordered"]

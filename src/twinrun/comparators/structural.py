@@ -28,7 +28,7 @@ from twinrun.difference import Difference, DifferenceKind, Differences
 from twinrun.observation import NOTHING
 from twinrun.patterns import step
 
-__all__ = ["Budget", "BudgetExceededError", "Walk", "differences", "found_by"]
+__all__ = ["Budget", "BudgetExceededError", "differences", "found_by"]
 
 _ATOMS: Final = frozenset({type(None), bool, int, float, str, bytes})
 _BUILTINS: Final = frozenset({dict, list, tuple, set, frozenset})
@@ -62,7 +62,7 @@ def differences(
     """
     if limit is not None:
         rules = attrs.evolve(rules, budget=attrs.evolve(rules.budget, differences=limit))
-    return Walk(rules).differences(control, candidate)
+    return _Walk(rules).differences(control, candidate)
 
 
 def found_by(comparator: Any, control: Any, candidate: Any) -> Sequence[Difference]:
@@ -92,7 +92,7 @@ class _Frame:
     met: bool
 
 
-class Walk:
+class _Walk:
     """One comparison, depth first, with a stack of its own.
 
     A walk that is `brief` ends at the first difference, and moves no items: it only says whether
@@ -166,7 +166,7 @@ class Walk:
     def leave(self, frame: _Frame) -> None:
         """Drop a container that was walked; only an equal pair need not be walked again."""
         self.stack.pop()
-        if len(self.found) > frame.found or self.rules.by_path:
+        if len(self.found) > frame.found or self.rules.local:
             self.seen.pop(frame.ids, None)
 
     def meet(self, key: Any, a: Any, b: Any, met: bool) -> None:
@@ -252,7 +252,7 @@ class Walk:
             if not patient and (self.effort <= 0 or not (closer or (with_nan(i) and has_nan(y)))):
                 return False
             self.effort -= _WALKS_EFFORT
-            walk = Walk(rules, f"{path}[{i}]", brief=True)
+            walk = _Walk(rules, f"{path}[{i}]", brief=True)
             walk.left, walk.deadline = self.left, self.deadline
             try:
                 return not walk.differences(x, y)

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import attrs
 
+from twinrun.comparators._content import Content
 from twinrun.comparators._rules import Rules
-from twinrun.comparators.equality import Content
 from twinrun.observation import NOTHING
 
 __all__ = ["Span", "case_insensitive", "json_text", "spans", "xml_text"]

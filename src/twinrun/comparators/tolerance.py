@@ -11,8 +11,9 @@ from typing import Any
 
 import attrs
 
+from twinrun.comparators._content import Content, content_of, derived
 from twinrun.comparators._verdicts import both_numbers, is_boolean
-from twinrun.comparators.equality import Content, content_of, derived, equal
+from twinrun.comparators.equality import equal
 from twinrun.errors import ConfigurationError
 
 __all__ = ["approx"]
