@@ -24,7 +24,7 @@ from twinrun._runner.reporting import (
     raise_if_mismatched,
 )
 from twinrun._runner.scope import HOOK, scope
-from twinrun.difference import DifferenceKind
+from twinrun.difference import DifferenceKind, Differences
 from twinrun.observation import NOTHING, Observation
 from twinrun.result import BASELINE, Comparison, Outcome, Result
 
@@ -178,7 +178,7 @@ def _settled(
     comparison: Comparison, stand_ins: dict[int, BaseException], texts: dict[int, str]
 ) -> Comparison:
     """Put stand-ins in the place of a comparison's exceptions."""
-    differences = tuple(
+    found = (
         attrs.evolve(
             d,
             control=stand_ins.get(id(d.control), d.control),
@@ -188,6 +188,7 @@ def _settled(
         else d
         for d in comparison.differences
     )
+    differences = Differences(found, getattr(comparison.differences, "cut", None))
     candidate = _settled_observation(comparison.candidate, stand_ins, texts)
     return attrs.evolve(comparison, candidate=candidate, differences=differences)
 
