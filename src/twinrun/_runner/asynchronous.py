@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from time import perf_counter_ns
 from typing import Any
 
@@ -19,39 +18,7 @@ from twinrun._runner.scope import is_controlling
 from twinrun._runner.steps import Run, observed, result_of
 from twinrun.result import Result
 
-__all__ = ["alone", "control_alone", "execute", "is_awaitable", "thorough"]
-
-
-def alone(run_alone: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
-    """Make a coroutine function of one that counts and gives the control's coroutine."""
-
-    async def run(*args: Any, **kwargs: Any) -> Any:
-        return await run_alone(*args, **kwargs)
-
-    return run
-
-
-def thorough(recipe: Recipe, lineup: Lineup) -> Callable[..., Coroutine[Any, Any, Any]]:
-    """Make the function that honours every option."""
-    control = lineup.control
-    current = settings.current
-    ticks = {reason: recipe.account.ticker(reason).ticks for reason in ("disabled", "enabled")}
-
-    async def run(*args: Any, **kwargs: Any) -> Any:
-        if current.blocked is not None:
-            next(ticks[current.blocked])
-            return await control(*args, **kwargs)
-        ending = await execute(recipe, lineup, args, kwargs)
-        if ending is None:
-            return await control(*args, **kwargs)
-        if ending.error is None:
-            return ending.value
-        try:
-            raise ending.before_raise()
-        finally:
-            ending.after_raise()
-
-    return run
+__all__ = ["control_alone", "execute", "is_awaitable"]
 
 
 async def execute(

@@ -52,12 +52,12 @@ def _streamed(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
 
 def _awaited(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
     """Choose the function for coroutine functions; asyncio is loaded where there are any."""
-    from twinrun._runner import asynchronous
+    from twinrun._runner.quick_awaited import alone, quick_awaited
 
     reason = _never(recipe, lineup)
     if reason is not None:
-        return asynchronous.alone(_alone(recipe, lineup, reason))
-    return asynchronous.thorough(recipe, lineup)
+        return alone(_alone(recipe, lineup, reason))
+    return quick_awaited(recipe, lineup, _is_simple(recipe, lineup))
 
 
 def _never(recipe: Recipe, lineup: Lineup) -> str | None:

@@ -28,7 +28,7 @@ from twinrun._runner.reporting import fold
 from twinrun._runner.scope import CANDIDATE, scope
 from twinrun._runner.steps import Run, conclude, observed
 
-__all__ = ["quick"]
+__all__ = ["concluder", "own_arguments", "quick"]
 
 _TEMPLATE_LINE: Final = 35  # so that tracebacks show the line below that runs
 _TEMPLATE: Final = """
@@ -173,7 +173,7 @@ def _names(recipe: Recipe, lineup: Lineup) -> dict[str, Any]:
         "_account": account,
         "_active": account.active,
         "_candidate": candidate,
-        "_conclude": _concluder(recipe, lineup.control_name, name),
+        "_conclude": concluder(recipe, lineup.control_name, name),
         "_control": lineup.control,
         "_gate": current.quiet if recipe.publishers is None else current.plain,
         "_lineup": lineup,
@@ -233,7 +233,7 @@ def _compiled(shape: _Shape | None, sampled: bool, control_first: str, share: bo
     return next(const for const in module.co_consts if isinstance(const, CodeType))
 
 
-def _isolated(
+def own_arguments(
     recipe: Recipe, lineup: Lineup, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
     """Give the candidate's own arguments; None, counted, where the control must run alone."""
@@ -246,7 +246,7 @@ def _isolated(
         return None
 
 
-def _concluder(recipe: Recipe, control: str, candidate: str) -> Callable[..., None]:
+def concluder(recipe: Recipe, control: str, candidate: str) -> Callable[..., None]:
     """Make the function that concludes a run which did not simply match."""
 
     def conclude_run(
@@ -286,7 +286,7 @@ _NAMES: Final[dict[str, Any]] = {
     "_fold": fold,
     "_get_ident": threading.get_ident,
     "_get_scope": scope.get,
-    "_isolated": _isolated,
+    "_isolated": own_arguments,
     "_len": len,
     "_map": map,
     "_next": next,

@@ -5,7 +5,15 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Any, Final
 
-__all__ = ["CANDIDATE", "HOOK", "Controlling", "in_candidate", "is_controlling", "scope"]
+__all__ = [
+    "CANDIDATE",
+    "HOOK",
+    "Controlling",
+    "controlling",
+    "in_candidate",
+    "is_controlling",
+    "scope",
+]
 
 CANDIDATE: Final = "candidate"
 """The scope inside a candidate: every experiment met there runs its control only."""
@@ -34,11 +42,11 @@ class Controlling:
         self._outer = _innermost()
 
     def __enter__(self) -> None:
-        _controlling.set(self)
+        controlling.set(self)
 
     def __exit__(self, *_: object) -> None:
         self.owner = None
-        _controlling.set(self._outer)
+        controlling.set(self._outer)
 
     def is_of(self, owner: Any) -> bool:
         """Say whether this or a control around it belongs to the owner."""
@@ -48,12 +56,12 @@ class Controlling:
         return mark is not None
 
 
-_controlling: ContextVar[Controlling | None] = ContextVar("twinrun_controlling", default=None)
+controlling: ContextVar[Controlling | None] = ContextVar("twinrun_controlling", default=None)
 
 
 def _innermost() -> Controlling | None:
     """Give the mark of the innermost control that is still awaited."""
-    mark = _controlling.get()
+    mark = controlling.get()
     while mark is not None and mark.owner is None:
         mark = mark._outer
     return mark
@@ -61,7 +69,7 @@ def _innermost() -> Controlling | None:
 
 def is_controlling(owner: Any) -> bool:
     """Say whether the calling code runs inside a control of this owner that is awaited."""
-    mark = _controlling.get()
+    mark = controlling.get()
     return mark is not None and mark.is_of(owner)
 
 

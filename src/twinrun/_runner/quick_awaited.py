@@ -1,0 +1,168 @@
+"""The run function for coroutine functions: quick to decide, quick where both simply match."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from contextvars import copy_context
+from time import perf_counter_ns
+from typing import Any, Final
+
+import attrs
+
+from twinrun import settings
+from twinrun._accounts import dice
+from twinrun._runner.asynchronous import execute
+from twinrun._runner.awaiting import calling, run_control
+from twinrun._runner.behaviours import Lineup
+from twinrun._runner.containment import contained
+from twinrun._runner.driving import Drive
+from twinrun._runner.endings import Ending
+from twinrun._runner.isolation import shared_types
+from twinrun._runner.quick import concluder, own_arguments
+from twinrun._runner.recipe import Recipe
+from twinrun._runner.reporting import fold
+from twinrun._runner.scope import CANDIDATE, HOOK, controlling, scope
+
+__all__ = ["alone", "quick_awaited"]
+
+
+def alone(run_alone: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """Make a coroutine function of one that counts and gives the control's coroutine."""
+
+    async def run(*args: Any, **kwargs: Any) -> Any:
+        return await run_alone(*args, **kwargs)
+
+    return run
+
+
+def quick_awaited(
+    recipe: Recipe, lineup: Lineup, is_simple: bool
+) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """Make the run function; `is_simple` says that options need no look at a matching run."""
+    control, account, current = lineup.control, recipe.account, settings.current
+    coin = _coin(recipe)
+    sampled = recipe if coin is None else attrs.evolve(recipe, sample=1.0)
+    ticks = {reason: account.ticker(reason).ticks for reason in ("disabled", "enabled", "reentry")}
+    pair = _pair(recipe, lineup) if is_simple else None
+    gate = current.quiet if recipe.publishers is None else current.plain
+    plain, inside, within = current.plain, scope.get, controlling.get
+    is_enabled = recipe.enabled is True
+
+    async def run(*args: Any, **kwargs: Any) -> Any:
+        if is_enabled and plain.is_open:
+            if inside() is not None or ((mark := within()) is not None and mark.is_of(account)):
+                next(ticks["reentry"])
+                return await control(*args, **kwargs)
+            if coin is not None:
+                answer = next(coin.answers, 2)
+                if not answer or (answer == 2 and not coin.ask()):
+                    return await control(*args, **kwargs)
+            if pair is not None and gate.is_open:
+                ending = await pair(args, kwargs)
+            else:
+                ending = await execute(sampled, lineup, args, kwargs)
+        elif current.blocked is not None:
+            next(ticks[current.blocked])
+            return await control(*args, **kwargs)
+        else:
+            ending = await execute(recipe, lineup, args, kwargs)
+        if ending is None:
+            return await control(*args, **kwargs)
+        if ending.error is None:
+            return ending.value
+        try:
+            raise ending.before_raise()
+        finally:
+            ending.after_raise()
+
+    return run
+
+
+def _coin(recipe: Recipe) -> Any:
+    """Give the coin that decides where a plain share does so first."""
+    share: Any = recipe.sample
+    if callable(share) or share == 1 or recipe.sample_by is not None:
+        return None
+    return recipe.account.coin(share)
+
+
+def _pair(recipe: Recipe, lineup: Lineup) -> Callable[..., Coroutine[Any, Any, Ending | None]]:
+    """Make what runs both sides, and concludes a run that simply matches by an append."""
+    [(name, candidate)] = lineup.candidates.items()
+    account, control = recipe.account, lineup.control
+    pairs = account.pairs(lineup.control_name, name)
+    conclude = concluder(recipe, lineup.control_name, name)
+    flip, is_sharing = _FLIPS[str(recipe.order)], recipe.isolate == "share"
+
+    async def pair(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ending | None:
+        own: Any = (args, kwargs)
+        if not (is_sharing or _are_shared(args, kwargs)):
+            own = own_arguments(recipe, lineup, args, kwargs)
+            if own is None:
+                return None
+        context = copy_context()
+        context.run(scope.set, CANDIDATE)
+        first, start = flip(1), perf_counter_ns()
+        try:
+            if first:
+                ending, taken, _ = await run_control(recipe, control, args, kwargs)
+            drive = Drive(calling(candidate, *own), context)
+            other = await drive
+            if not first:
+                if other.error is not None:
+                    other.put_by()
+                ending, taken, _ = await run_control(recipe, control, args, kwargs)
+            is_same = _are_same(ending, other)
+        except BaseException:  # aimed at the caller
+            account.skip("interrupted")
+            raise
+        if is_same:
+            buffer = pairs.control_first if first else pairs.control_last
+            buffer.append((taken, drive.taken_ns))
+            if len(buffer) >= account.limit:
+                fold(recipe)
+        else:
+            conclude(ending, other, taken, drive.taken_ns, first, start)
+        return ending
+
+    return pair
+
+
+_FLIPS: Final[dict[str, Callable[[int], int]]] = {
+    "random": dice.getrandbits,
+    "control-first": int,
+    "control-last": (0).__mul__,
+}
+"""What gives, called with 1, whether the control is the first."""
+
+_shared: Final = shared_types()
+
+
+def _are_shared(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Say whether the candidate may have the very arguments."""
+    try:
+        return _shared.issuperset(map(type, args)) and (
+            not kwargs or _shared.issuperset(map(type, kwargs.values()))
+        )
+    except BaseException as error:  # of a metaclass that can't be hashed
+        if not contained(error):
+            raise
+        return False
+
+
+def _are_same(ending: Ending, other: Ending) -> bool:
+    """Say whether both returned what is the same at first sight."""
+    if ending.error is not None or other.error is not None:
+        return False
+    value, another = ending.value, other.value
+    if value is another:
+        return True
+    try:
+        scope.set(HOOK)  # what `==` calls is no experiment
+        return (value == another) is True and type(value) is type(another)
+    except BaseException as error:
+        if not contained(error):
+            raise
+        return False
+    finally:
+        scope.set(None)
