@@ -126,7 +126,6 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "_runner.tasks",
         "_runner.asynchronous",
         "_runner.quick_awaited",
-        "_runner.quick_awaited",
         "_runner.streams.closing",
         "_runner.streams.sides",
         "_runner.streams.lanes",

@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections.abc import Callable, Generator
 from functools import partial
+from time import perf_counter_ns, thread_time_ns
 from types import GeneratorType
 from typing import Any, Final
 
@@ -74,55 +75,62 @@ def _drive(watch: _Watch, plan: Callable[[], Plan | None]) -> _Stream:
 class _Lane(Lane):
     """A candidate's generator."""
 
-    __slots__ = ("_stream",)
+    __slots__ = ("_run", "_stream")
 
     def __init__(self, recipe: Recipe, call: Call, *, is_alone: bool = False) -> None:
         super().__init__(recipe, call, is_alone=is_alone)
+        assert call.context is not None
+        self._run = call.context.run
         self._stream: GeneratorType[Any, Any, Any] | None = None
 
     def step(self, thrown: BaseException | None) -> None:
         """Take one step, in the candidate's context; whatever comes of it is evidence."""
         if self.ended is not None:
             return
-        began = self.begin()
+        cpu = thread_time_ns() if self._recipe.cpu_time else 0
+        start = perf_counter_ns()
         try:
-            item = self._item(thrown)
-        except StopIteration as stop:
-            self.spent(began)
-            self.end(RETURNED, stop.value)
+            if thrown is None and self._stream is not None:
+                item = self._run(self._stream.send, self._sent)
+            else:
+                item = self._item(thrown)
         except BaseException as error:
-            self.spent(began)
-            if self.is_aimed(error):
+            self.ns += perf_counter_ns() - start
+            if type(error) is StopIteration:
+                self.end(RETURNED, error.value)
+            elif self.is_aimed(error):
                 raise
-            self.fail(error)
+            else:
+                self.fail(error)
         else:
-            self.spent(began)
-            if is_closing(thrown):
+            self.ns += perf_counter_ns() - start
+            if thrown is not None and is_closing(thrown):
                 self.end(CLOSED)
             else:
-                self.give(item)
-            if self.is_late():
-                self.close()
+                self.item = item
+                self.items += 1
+        if cpu:
+            self.cpu_ns += thread_time_ns() - cpu
+        if self._limit_ns is not None and self.is_late():
+            self.close()
 
     def _item(self, thrown: BaseException | None) -> Any:
-        """Ask for the next item, or close the stream where the caller does."""
-        assert self._call.context is not None
-        run = self._call.context.run
+        """Ask for the first item, or throw in what the caller does, or close the stream."""
         if self._stream is None:
-            self._stream = run(_opened, self._call)
+            self._stream = self._run(_opened, self._call)
         if thrown is None:
-            return run(self._stream.send, self._sent)
+            return self._run(self._stream.send, self._sent)
         if is_closing(thrown):
-            return run(self._stream.close)
-        return run(self._stream.throw, tracebacks.twin(thrown))
+            return self._run(self._stream.close)
+        return self._run(self._stream.throw, tracebacks.twin(thrown))
 
     def close(self) -> None:
         """Close the stream if it is not at its end; what comes of that is nobody's business."""
         if self.ended is None:
             self.end(CLOSED)
         stream, self._stream = self._stream, None
-        if stream is not None and self._call.context is not None:
-            shut(self._call.context.run, stream)
+        if stream is not None:
+            shut(self._run, stream)
 
 
 class _Watch(Watch):
@@ -141,8 +149,8 @@ class _Watch(Watch):
         is_outermost = here not in active
         try:
             active.add(here)  # inside, since a signal's handler may raise right after it
-            for lane in self._lanes:
-                lane.receive(sent)
+            if sent is not self._latest:
+                self._receive(sent)
             try:
                 for lane in self._before:
                     lane.step(thrown)
@@ -152,8 +160,9 @@ class _Watch(Watch):
             ending = self._step(sent, thrown)
             for lane in self._after:
                 lane.step(thrown)
-            self._compare(thrown)
-            is_over = ending is not None or is_closing(thrown)
+            is_over = ending is not None or (thrown is not None and is_closing(thrown))
+            if ending is not None or not is_over:  # else it goes on, and is watched no longer
+                self._compare()
         finally:
             thrown = None  # its traceback may lead to this frame
             if is_outermost:
@@ -165,26 +174,35 @@ class _Watch(Watch):
     def _step(self, sent: Any, thrown: BaseException | None) -> Ending | None:
         """Have the control take one step, in the caller's own context."""
         control = self.control
-        began = control.begin()
+        ending: Ending | None = None
+        cpu = thread_time_ns() if self._recipe.cpu_time else 0
+        start = perf_counter_ns()
         try:
             item = self._stream.send(sent) if thrown is None else self._stream.throw(thrown)
-        except StopIteration as stop:
-            control.spent(began)
-            if is_closing(thrown):
-                control.end(CLOSED)
-            else:
-                control.end(RETURNED, stop.value)
-            return Ending(stop.value)
         except BaseException as error:
-            control.spent(began)
-            ending = Ending(None, error)
-            control.raised(ending, thrown)
-            if self._plan is not None and not contained(error):
-                self._interrupt()
-            return ending
-        control.spent(began)
-        control.give(item)
-        return None
+            control.ns += perf_counter_ns() - start
+            ending = self._ended(error, thrown)
+        else:
+            control.ns += perf_counter_ns() - start
+            control.item = item
+            control.items += 1
+        if cpu:
+            control.cpu_ns += thread_time_ns() - cpu
+        return ending
+
+    def _ended(self, error: BaseException, thrown: BaseException | None) -> Ending:
+        """Take note of how the control ended."""
+        if type(error) is StopIteration:
+            if is_closing(thrown):
+                self.control.end(CLOSED)
+            else:
+                self.control.end(RETURNED, error.value)
+            return Ending(error.value)
+        ending = Ending(None, error)
+        self.control.raised(ending, thrown)
+        if self._plan is not None and not contained(error):
+            self._interrupt()
+        return ending
 
     def _hand_over(self, playback: Playback) -> None:
         """Have the candidates driven by the pool's workers."""

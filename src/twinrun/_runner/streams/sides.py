@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from time import perf_counter_ns, thread_time_ns
 from typing import Any, Final, Literal
 
 from twinrun import tracebacks
@@ -55,15 +54,6 @@ class Side:
         self.returned: Any = NOTHING
         self.ns = 0
         self.cpu_ns = 0
-
-    def begin(self) -> tuple[int, int]:
-        """Read the clocks before a step."""
-        return (thread_time_ns() if self._recipe.cpu_time else 0), perf_counter_ns()
-
-    def spent(self, began: tuple[int, int]) -> None:
-        """Read the clocks after a step; what passes between two steps is the caller's."""
-        cpu, start = began
-        self.add(perf_counter_ns() - start, thread_time_ns() - cpu if self._recipe.cpu_time else 0)
 
     def add(self, ns: int, cpu_ns: int) -> None:
         """Add the time of a step."""

@@ -12,7 +12,7 @@ from twinrun._runner.scope import HOOK, scope
 from twinrun._runner.steps import Run, conclude
 from twinrun._runner.streams.closing import keep
 from twinrun._runner.streams.records import Playback, Record
-from twinrun._runner.streams.sides import Side, is_closing
+from twinrun._runner.streams.sides import Side
 from twinrun.errors import MismatchError
 from twinrun.observation import Observation
 from twinrun.result import Comparison
@@ -32,6 +32,7 @@ class Watch:
         "_before",
         "_began_ns",
         "_lanes",
+        "_latest",
         "_plan",
         "_recipe",
         "_record",
@@ -51,6 +52,7 @@ class Watch:
         self._before: list[Any] = []
         self._after: list[Any] = []
         self._record: Record | None = None
+        self._latest: Any = None
         self._began_ns = 0
         self.control = Side(recipe, name)
         self.caller: Callable[[], object] = object
@@ -76,14 +78,22 @@ class Watch:
                 side.append(lanes[call.name])
         self._lanes = tuple([lanes[name] for name in plan.candidate_names])
 
-    def _compare(self, thrown: BaseException | None) -> None:
+    def _receive(self, sent: Any) -> None:
+        """Have all sides get what the caller sends, which mostly is the same as before: None."""
+        self._latest = sent if sent is None else self
+        for lane in self._lanes:
+            lane.receive(sent)
+
+    def _compare(self) -> None:
         """Compare what the last step gave on all sides; go on with the lanes that do."""
-        if is_closing(thrown) and self.control.ended is None:
-            return  # it goes on, as if nothing had happened, and is watched no longer
-        for lane in (*self._before, *self._after):
-            lane.compare(self.control)
-        self._before = [lane for lane in self._before if lane.ended is None]
-        self._after = [lane for lane in self._after if lane.ended is None]
+        is_any_over = False
+        for lanes in (self._before, self._after):
+            for lane in lanes:
+                lane.compare(self.control)
+                is_any_over = is_any_over or lane.ended is not None
+        if is_any_over:
+            self._before = [lane for lane in self._before if lane.ended is None]
+            self._after = [lane for lane in self._after if lane.ended is None]
 
     def _conclude(self) -> None:
         """Judge, count and publish; what the control ignores a `close` with is not watched."""
