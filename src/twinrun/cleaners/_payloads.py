@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from twinrun import tracebacks
@@ -62,18 +63,16 @@ def payload(result: Result) -> dict[str, Any]:
     seen = (result.control, *(c.candidate for c in result.comparisons))
     sides = [_CAPTURE if capture == "nothing" else cleaned(each.value) for each in seen]
     # All values come before all texts: a secret that is named in a value is known in the texts.
-    values = [
-        _value(walk.within(_VALUES // len(seen)), side) if capture == "values" else _CAPTURE
-        for side in sides
-    ]
+    values = [_value(walk.within(_VALUES // len(seen)), side) for side in sides]
     found = [
         _differences(walk, comparison, result, (sides[0], side))
         for comparison, side in zip(result.comparisons, sides[1:], strict=True)
     ]
     control, *others = (
-        _observed(walk, each, value, len(seen), capture != "nothing")
+        _observed(walk, each, value, len(seen), capture)
         for each, value in zip(seen, values, strict=True)
     )
+    judged = map(partial(_judged, walk), result.comparisons, found)
     return {
         "id": _name(result.id),
         "experiment": _name(result.experiment),
@@ -81,12 +80,7 @@ def payload(result: Result) -> dict[str, Any]:
         "order": [_name(name) for name in result.order],
         "context": walk.hushed(context),
         "control": control,
-        "candidates": [
-            {**other, **_judged(walk, comparison, differences)}
-            for other, comparison, differences in zip(
-                others, result.comparisons, found, strict=True
-            )
-        ],
+        "candidates": [{**one, **other} for one, other in zip(others, judged, strict=True)],
     }
 
 
@@ -112,13 +106,13 @@ def _value(walk: Walk, value: Any) -> Any:
 
 
 def _observed(
-    walk: Walk, seen: Observation, value: Any, share: int, is_said: bool
+    walk: Walk, seen: Observation, value: Any, share: int, capture: str
 ) -> dict[str, Any]:
     """Give one observation; `share` tells how many have to share the bounds of size."""
     made: dict[str, Any] = {"name": _name(seen.name)}
     if seen.value is not NOTHING:
-        made["value"] = walk.hushed(value)
-    error = None
+        made["value"] = walk.hushed(value) if capture == "values" else _CAPTURE
+    error, is_said = None, capture != "nothing"
     if seen.exception is not None:
         said = tracebacks.message(seen.exception) if is_said else ""
         error = {

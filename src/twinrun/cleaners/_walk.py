@@ -212,10 +212,7 @@ class Walk:
         return made
 
     def fields(self, pairs: Iterable[tuple[str, Any]], is_data: bool = False) -> dict[str, Any]:
-        """Clean named values as a JSON object; two names that come out alike stay two.
-
-        Raises `UnnamedError` where a name is no text.
-        """
+        """Clean named values as a JSON object; raises `UnnamedError` where a name is no text."""
         made: dict[str, Any] = {}
         keys, innocent = self.scrubber.keys, self.shared.innocent
         is_open = self.scrubber.allow is None
@@ -232,21 +229,18 @@ class Walk:
                 known = self._key(name, is_data)
                 size = self.size
             key, secret, cost = known
-            while key in made:
+            while key in made:  # two names that come out alike stay two
                 key += "'"
             size -= cost
-            if is_open and not secret:
-                kind = type(value)
-                if kind is str and value in innocent:
-                    size -= len(value) + 4
-                    nodes -= 1
-                    made[key] = value
-                    continue
-                if kind is bool or (kind is int and -_SMALL < value < _SMALL):
-                    size -= 16
-                    nodes -= 1
-                    made[key] = value
-                    continue
+            kind = type(value)
+            is_text = kind is str and value in innocent
+            if (is_open and not secret) and (
+                is_text or kind is bool or (kind is int and -_SMALL < value < _SMALL)
+            ):
+                size -= len(value) + 4 if is_text else 16
+                nodes -= 1
+                made[key] = value
+                continue
             self.size, self._nodes = size, nodes
             if secret:
                 made[key] = self.secret(value, name)
