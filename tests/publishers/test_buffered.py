@@ -518,7 +518,8 @@ def program(text, tmp_path, *, interval=FOREVER):
     """Run a program that publishes through a spool; give the ended process."""
     source = textwrap.dedent(PROGRAM) + textwrap.dedent(text)
     where = [str(tmp_path / "store.db"), str(tmp_path / "spool"), str(interval)]
-    command = [sys.executable, "-c", source, *where]
+    quiet = "ignore:This process:DeprecationWarning"  # of a fork beside threads
+    command = [sys.executable, "-W", quiet, "-c", source, *where]
     return subprocess.run(command, capture_output=True, text=True, timeout=900)
 
 
