@@ -118,7 +118,7 @@ def run({parameters}):
             if _ended is None and _raised is None:
                 try:
                     _same = _value is _other or (
-                        (_value == _other) is True and _type(_value) is _type(_other)
+                        _type(_value) is _type(_other) and (_value == _other) is True
                     )
                 except _BaseException as _error:
                     if not _contained(_error):

@@ -44,7 +44,7 @@ class Content:
             return plainly_equal(control, candidate, rules.loose)
         if rules.fields:
             return False
-        return plainly_equal(control, candidate, True) and same_classes(control, candidate)
+        return plainly_equal(control, candidate, False) and same_classes(control, candidate)
 
     def _projected(self, control: Any, candidate: Any) -> tuple[Any, Any]:
         """Make of both values what is compared."""

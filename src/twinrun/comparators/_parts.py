@@ -17,23 +17,27 @@ Pairs: TypeAlias = Iterator[tuple[Any, Any, Any]]
 `WHOLE` that of two containers which differ though no part of them does."""
 
 
-@attrs.frozen
 class Steps:
     """A key that is written already: no step of a path, or several."""
 
-    text: str
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
 
 
 HERE: Final = Steps("")
 WHOLE: Final = Steps("")
 
 
-@attrs.frozen
 class Items:
     """The items of two sequences, which are paired by what they are as well as by place."""
 
-    control: Sequence[Any]
-    candidate: Sequence[Any]
+    __slots__ = ("candidate", "control")
+
+    def __init__(self, control: Sequence[Any], candidate: Sequence[Any]) -> None:
+        self.control = control
+        self.candidate = candidate
 
 
 @attrs.frozen

@@ -88,15 +88,21 @@ def is_boolean(cls: type) -> bool:
 
 
 def plainly_equal(a: Any, b: Any, loose: bool) -> bool:
-    """Whether one `==` says True; a truth value equals a number only where `loose`."""
+    """Whether one `==` of two values of one class, or of two numbers, says True.
+
+    Values of two classes are left to a closer look: `==` between them may do anything (that of a
+    polars series and a list that holds itself ends the process). Truth values are numbers only
+    where `loose`.
+    """
+    if type(a) is not type(b) and not (type(a) in _NUMBERS[loose] and type(b) in _NUMBERS[loose]):
+        return False
     try:
-        if (a == b) is not True:
-            return False
+        return (a == b) is True
     except Exception:  # whoever looks closer finds out whether this hides a real difference
         return False
-    return type(a) is type(b) or loose or is_boolean(type(a)) is is_boolean(type(b))
 
 
+_NUMBERS: Final = (frozenset({int, float, complex}), frozenset({bool, int, float, complex}))
 _ATOMS: Final = frozenset({type(None), bool, int, float, str, bytes})
 _MOST: Final = 100_000
 
