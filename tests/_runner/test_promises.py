@@ -32,11 +32,16 @@ class GeventTimeout(BaseException):
 VALUE = ["the control's own object"]
 OURS = os.path.dirname(twinrun.__file__)
 FORMS = ("function", "method", "called", "run")
+OFF_THE_PATH = tuple(f"{form} {mode}" for mode in ("concurrent", "background") for form in FORMS)
+WATCHDOG = 60.0  # seconds, a safety net only
+
+inline_only = pytest.mark.parametrize("form", FORMS, indirect=True)
+"""For what holds of the caller's thread alone."""
 
 
 @attrs.define(slots=False)
 class Trial:
-    """One experiment in one of its forms, and everything that was heard of it."""
+    """One experiment in one of its forms and modes, and everything that was heard of it."""
 
     form: str
     raises: bool
@@ -62,19 +67,28 @@ class Trial:
         return self.candidate(*args)
 
     def call(self) -> Any:
-        """Make the experiment in its form, and call it once."""
+        """Make the experiment in its form, call it once, and wait until its run is over."""
+        try:
+            return self._call()
+        finally:
+            assert twinrun.flush(WATCHDOG)
+
+    def _call(self) -> Any:
         trial = self
+        form, _, mode = self.form.partition(" ")
+        if mode:
+            self.options = {k: v for k, v in self.options.items() if k != "order"} | {"mode": mode}
         options = {
             "publishers": [self.results.append],
             "on_failure": lambda op, error, name: self.heard.append((op, type(error), name)),
             **self.options,
         }
-        if self.form == "function":
+        if form == "function":
             wrapped = experiment(
                 self.name, candidate=lambda x: trial.counted_candidate(x), **options
             )
             return wrapped(lambda x: trial.control(x))([1])
-        if self.form == "method":
+        if form == "method":
 
             class Owner:
                 def new(self, x: Any) -> Any:
@@ -85,7 +99,7 @@ class Trial:
                     return trial.control(x)
 
             return Owner().old([1])
-        if self.form == "called":
+        if form == "called":
             made = Experiment(
                 self.name, control=self.control, candidate=self.counted_candidate, **options
             )
@@ -108,7 +122,7 @@ class Trial:
         assert self.error.__cause__ is None
         assert innermost(self.error) == "control"
         ours = [f for f in frame_files(self.error) if f.startswith(OURS)]
-        assert len(ours) == (2 if self.form == "called" else 1)
+        assert len(ours) == (2 if self.form.startswith("called") else 1)
 
 
 def innermost(error: BaseException) -> str:
@@ -170,7 +184,7 @@ class Doubtful:
         raise Boom
 
 
-@pytest.fixture(params=FORMS)
+@pytest.fixture(params=FORMS + OFF_THE_PATH)
 def form(request: pytest.FixtureRequest) -> str:
     """Give each form of an experiment."""
     return str(request.param)
@@ -247,6 +261,7 @@ def test_a_failing_context_is_left_out(trial: Callable[..., Trial]) -> None:
     assert result.context == {}
 
 
+@inline_only
 @pytest.mark.parametrize("order", [fail, exit_, lambda names: ["control", "control"], len])
 def test_a_failing_order_leaves_it_to_chance(trial: Callable[..., Trial], order: Any) -> None:
     """The run goes on, and the control runs once."""
@@ -275,6 +290,7 @@ def test_what_a_candidate_raises_is_evidence(
     assert tally.failures == {}
 
 
+@inline_only
 @pytest.mark.parametrize("order", ["control-first", "control-last"])
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, GeventTimeout, pytest.fail.Exception])
 def test_what_is_aimed_at_the_caller_propagates(
@@ -294,6 +310,7 @@ def test_what_is_aimed_at_the_caller_propagates(
     assert skipped(t) == {"interrupted": 1}
 
 
+@inline_only
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs POSIX signals")
 @pytest.mark.parametrize("kind", [TimeoutError, SystemExit])
 def test_what_a_signal_handler_raises_in_a_candidate_propagates(
@@ -319,6 +336,7 @@ def test_what_a_signal_handler_raises_in_a_candidate_propagates(
         signal.signal(signal.SIGUSR1, before)
 
 
+@inline_only
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs POSIX signals")
 def test_a_signal_handler_is_told_however_it_is_made(form: str, request: Any) -> None:
     """Handlers that are methods, take `*args`, or were removed by themselves are found too."""
@@ -436,6 +454,7 @@ def test_on_failure_may_fail_itself(trial: Callable[..., Trial], broken: Any) ->
     assert tallies()[t.name].failures == {"after_run": 1}
 
 
+@inline_only
 def test_interrupting_a_callback_interrupts_the_caller(form: str, request: Any) -> None:
     """A KeyboardInterrupt is aimed at the caller wherever it strikes."""
 
@@ -500,6 +519,7 @@ def test_the_context_of_the_controls_exception_stays_as_it_was(form: str, reques
     assert caught.value.__suppress_context__
 
 
+@inline_only
 def test_both_may_raise_the_very_same_object(form: str, request: Any) -> None:
     """A failure that is kept and raised anew by both keeps the control's own traceback."""
     for order in ("control-first", "control-last"):

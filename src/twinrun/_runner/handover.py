@@ -183,12 +183,13 @@ def handover(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
             answer = next(coin.answers, 2)
             if not answer or (answer == 2 and not coin.ask()):
                 return control(*args, **kwargs)
+        start = 0
         pending = leave(args, kwargs)
         if pending is None:
             return control(*args, **kwargs)
-        start = clock()
         try:
-            active.add(here)
+            active.add(here)  # inside, since a signal's handler may raise right after it
+            start = clock()
             value = control(*args, **kwargs)
             taken = clock() - start
         except BaseException as error:
