@@ -55,7 +55,12 @@ def test_the_module_runs_as_the_console_script() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("Usage: twinrun ")
     commands = done.stdout.partition("Commands:")[2].split("\n")
-    assert {row.split()[0] for row in commands if row.strip()} == {"deliver", "demo", "report", "show"}
+    assert {row.split()[0] for row in commands if row.strip()} == {
+        "deliver",
+        "demo",
+        "report",
+        "show",
+    }
 
 
 def test_main_exits_with_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
