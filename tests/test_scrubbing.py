@@ -57,6 +57,14 @@ def test_a_secret_is_found_by_its_shape(secret, around):
         ("{'client_secret': 'hunter2', 'a': 1}", "hunter2"),
         ("Set-Cookie: a=hunter2; Path=/\nNext: line", "hunter2"),
         ("DB_PASSWORD: hunter2", "hunter2"),
+        ("password=hunter2(x)]y", "(x)]y"),
+        ('<a><ns:Password type="plain">hunter2</ns:Password></a>', "hunter2"),
+        ("next=%2Flogin%3Fpassword%3Dhunter2", "hunter2"),
+        ("postgresql://h1:5432/,postgresql://me:hunter2@h2/", "hunter2"),
+        ('{"pin": "hunter2"}', "hunter2"),
+        ("https://host/?X-Amz-Signature=hunter2", "hunter2"),
+        ("https://host/?sig=hunter2&se=1", "hunter2"),
+        ("Token 9944b09199c62bcf9418ad846dd0e4bb", "9944b09199c62bcf"),
     ],
 )
 def test_a_secret_is_found_by_what_stands_before_it(text, secret):

@@ -60,7 +60,7 @@ _TOKENS: Final = (
 # What every text with a secret has in it: most texts need no closer look. Each branch begins with
 # a letter of its own, which lets the search leap over all others.
 _SIGN: Final = (
-    ":|=|%3|-----BEGIN|" + "|".join(rf"{digit}(?=\d{{3}})" for digit in range(10)) + "|"
+    ":|=|%3|</|-----BEGIN|" + "|".join(rf"{digit}(?=\d{{3}})" for digit in range(10)) + "|"
     r"b(?=(?i:earer))|B(?=(?i:earer))|b(?=(?i:asic))|B(?=(?i:asic))|t(?=(?i:oken))|T(?=(?i:oken))|"
     r"eyJ|A(?:KIA|SIA|BIA|CCA|Iza|TATT3|GE-SECRET)|gh[pousr]_|github_pat_|gl(?:pat|dt|rt|soat)-|"
     r"glsa_|xox|xapp-|sk_(?:live|test)_|pk_(?:live|test)_|rk_(?:live|test)_|whsec_|ya29|GOCSPX|"
@@ -68,7 +68,7 @@ _SIGN: Final = (
     r"dapi|hv[sbr]\.|NRAK-|lin_api|PMAK-|hooks\.slack|webhooks/"
 )
 _SCHEMES: Final = frozenset("bBtT")
-_ASSIGNING: Final = frozenset({":", "=", "%3"})
+_ASSIGNING: Final = frozenset({":", "=", "%3", "</"})
 _DIGITS: Final = frozenset("0123456789")
 _OTHERS: Final = _SCHEMES | _ASSIGNING | _DIGITS | {"hooks.slack", "webhooks/"}
 
@@ -76,6 +76,7 @@ _OTHERS: Final = _SCHEMES | _ASSIGNING | _DIGITS | {"hooks.slack", "webhooks/"}
 _CLUES: Final = {
     "named": re.compile(r"pass|pwd|secret|token|credential|[cx]srf|mnemonic|key|sess|card|code"),
     "short": re.compile(r"[\"'](?:pass|p[wia]|auth|jwt|sid|cv[vc]|ssn|otp)"),
+    "tag": re.compile("</"),
     "lines": re.compile(r"authorization|cookie"),
     "query": re.compile(r"[?&][\w-]"),
     "assigned": re.compile(r"(?:pw|pin|jwt|cv[vc]|ssn|otp|pan)="),
@@ -123,7 +124,8 @@ def _patterns() -> _Patterns:
     The first group of each is kept, the second is the secret.
     """
     key = r"PRIVATE KEY(?: BLOCK)?-----"
-    value = r"""\\?"(?:[^"\\]|\\[^"])*\\?"?|\\?'(?:[^'\\]|\\[^'])*\\?'?|[^\s,;&"'(){}\[\]<>]+"""
+    quoted = r"""\\?"(?:[^"\\]|\\[^"])*\\?"?|\\?'(?:[^'\\]|\\[^'])*\\?'?"""
+    value = rf"""{quoted}|[^\s,;&"'(){{}}\[\]<>][^\s,;&"']*"""
     # Written so that the search leaps to their first letters, which `(?i)` would prevent.
     names = "|".join(f"{c}(?i:{name[1:]})" for name in _NAMES for c in (name[0], name[0].upper()))
     found = {
@@ -134,6 +136,7 @@ def _patterns() -> _Patterns:
         r"|\b(?i:token)\s{1,20}(?=[\w.-]{0,200}\d)(?=[\w.-]{20}))([\w.~+/-]{6,}=*)",
         "token": rf"(?<![A-Za-z0-9])()({_TOKENS})",
         "hook": r"(hooks\.slack\.com/services/|discord(?:app)?\.com/api/webhooks/)([\w/-]+)",
+        "tag": rf"(<[^<>]{{0,40}}(?:{names})[^<>]{{0,100}}>)([^<]+)(?=</)",
         "lines": r"(?i)((?:authorization|cookie)\\?[\"']?\s{0,20}[:=]\s{0,20})([^\r\n]+)",
         "named": rf"((?:{names})[\w.-]{{0,40}}\\?[\"']?\s{{0,20}}(?:=(?!=)|:|%3[ADad])\s{{0,20}})"
         rf"(?!{_NO_SECRET})({value})",
