@@ -604,6 +604,16 @@ def test_a_secret_of_the_context_is_not_let_out_by_a_traceback():
     assert data["candidates"][0]["traceback"] == f"f('{marked(SECRET)}')"
 
 
+def test_marks_do_not_make_a_value_larger_than_its_bound():
+    """However often a secret stands in it."""
+    data = clean({"token": "hunter2", "rest": [["a hunter2 hunter2 b"] * 100] * 30, "hunter2": 1})
+    assert "hunter2" not in dumped(data)
+    assert len(json.dumps(data)) <= 64 * 1024
+    data = clean({"token": "hunter", "rest": ["hunter" * 600] * 100})
+    assert "hunter" not in dumped(data)
+    assert len(json.dumps(data)) <= 64 * 1024
+
+
 def test_no_password_and_yes_or_no_are_no_secrets():
     """They say whether there is one."""
     assert clean({"password": None, "has_token": True}) == {"password": None, "has_token": True}

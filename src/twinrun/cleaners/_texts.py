@@ -11,6 +11,7 @@ from twinrun.scrubbing import REDACTED
 __all__ = ["hushed", "is_safe", "safe"]
 
 _CUT: Final = re.compile(r"… \(\d+ characters\)\Z")
+_MARK: Final = 24  # characters that a mark comes to, about
 _INSIDE: Final = 6  # characters of a secret that is looked for inside of other texts
 
 
@@ -53,8 +54,8 @@ def _hushed_text(text: str, secrets: Mapping[str, str]) -> str:
         if len(secret) >= _INSIDE:
             begun = _begun(body, secret) if end else 0
             body = (f"{body[:-begun]}{REDACTED}" if begun else body).replace(secret, mark)
-    most = 2 * len(text)
-    return body + end if len(body) <= most else f"{body[:most]}… ({len(body)} characters)"
+    made, most = body + end, max(len(text), _MARK)
+    return made if len(made) <= most else f"{made[: most - 1]}…"  # bounds hold for marks, too
 
 
 def _begun(body: str, secret: str) -> int:
