@@ -1,6 +1,6 @@
 """Path patterns: one grammar, and one matcher, for whatever is said of places inside a value.
 
-A path is what a `Difference` has: a root and steps, as `step` writes them.
+A path is what a `Difference` has: a root and steps, as `step` writes them::
 
     path     = root step*
     root     = "$" name?                 `$` is the value compared; `$args` is another root
@@ -11,7 +11,7 @@ A path is what a `Difference` has: a root and steps, as `step` writes them.
              | "[None]" | "[True]" | "[False]"
              | "[<" name ">]"            a key of another class, by the name of its class
 
-A pattern is a path in which there may also stand
+A pattern is a path in which there may also stand::
 
              | ".*" | "[*]"              any one step, whatever it is
              | ".." name | "..*" | "..[" … "]"   that step after any number of others, or none

@@ -15,9 +15,8 @@ __all__ = ["budgeted", "equal", "exact", "loose"]
 equal: Final = Content("equal")
 """The default comparator: `==`, and where that is not True, the content, as the walk finds it.
 
-What one `==` of the whole calls True is equal, so a list takes an array of one element for it, and
-`[True]` is equal to `[1]`; but wherever two values are looked at by themselves, as the whole ones
-are, a truth value is no number."""
+What one `==` of two values of one class calls True is equal: `[True]` is equal to `[1]`. Wherever
+two values are looked at by themselves, as the whole ones are, a truth value is no number."""
 
 exact: Final = Content("exact", Rules(exact=True))
 """Content and classes: `1` is not `1.0`, `[True]` not `[1]`, a tuple no list; NaN equals NaN.
