@@ -142,7 +142,29 @@ def test_a_name_that_announces_a_secret_is_known(name):
     assert is_secret_name(name)
 
 
-@pytest.mark.parametrize("name", ["", "name", "author", "pinned", "key", "id", "passed", "panel"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "name",
+        "author",
+        "pinned",
+        "key",
+        "id",
+        "passed",
+        "panel",
+        "primary_key",
+        "passport",
+        "max_tokens",
+        "totalTokens",
+        "tokens_per_second",
+        "token_type",
+        "tokenizer",
+        "secretary",
+        "password_changed_at",
+        "cookies_enabled",
+    ],
+)
 def test_an_innocent_name_is_not_taken_for_a_secret(name):
     """Short words count only as the whole name."""
     assert not is_secret_name(name)

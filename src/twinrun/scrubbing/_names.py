@@ -23,7 +23,8 @@ _INNOCENT: Final = re.compile(
     "expir(y|es|ed|ation)|(expires|expired|changed|created|updated|issued|rotated|revoked|reset|"
     "verified)(at|on|in|by))"
     "|(max|min|num|total|prompt|completion|input|output|cached|reasoning|used|remaining)"
-    "(new|completion|output|context)?tokens(used|left|perminute)?|tokens(used|left|perminute)"
+    "(new|completion|output|context)?tokens(used|left)?|ntokens|tokens(used|left|per[a-z]+)"
+    "|(de)?tokeni[sz].*|secretar(y|ies|iat).*"
 )
 
 
