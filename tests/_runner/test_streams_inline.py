@@ -655,6 +655,34 @@ def test_a_control_that_goes_on_when_it_is_closed_goes_on() -> None:
     assert len(results) == 1
 
 
+def test_a_control_that_ignores_every_end_is_complained_of_once() -> None:
+    """When it is dropped, as undecorated; not once more for what stands around it."""
+
+    def stubborn() -> Generator[int, None, None]:
+        while True:
+            try:
+                yield 1
+            except GeneratorExit:
+                closed.append(True)
+
+    closed: list[bool] = []
+    complaints: list[Any] = []
+    function, results = watched(stubborn, stubborn)
+    before, sys.unraisablehook = sys.unraisablehook, complaints.append
+    try:
+        generator = function()
+        next(generator)
+        with pytest.raises(RuntimeError):
+            generator.close()
+        by_both = len(closed)
+        del generator
+    finally:
+        sys.unraisablehook = before
+    assert [type(each.exc_value) for each in complaints] == [RuntimeError]
+    assert len(closed) == by_both + 1
+    assert len(results) == 1
+
+
 def test_a_finalizer_in_the_middle_of_a_callback_publishes_nothing() -> None:
     """The callback may hold a lock that publishing would wait for; the run counts as skipped."""
     lock = threading.Lock()

@@ -65,6 +65,7 @@ async def _drive(watch: _Watch, plan: Callable[[], Plan | None]) -> _Stream:
             ending = await watch.move(sent, thrown)
             if ending is not None:
                 break
+            watch.survive(thrown)
             sent = thrown = None
             try:
                 sent = yield watch.control.take()

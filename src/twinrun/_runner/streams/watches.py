@@ -12,7 +12,7 @@ from twinrun._runner.scope import HOOK, scope
 from twinrun._runner.steps import Run, conclude
 from twinrun._runner.streams.closing import keep
 from twinrun._runner.streams.records import Playback, Record
-from twinrun._runner.streams.sides import Side
+from twinrun._runner.streams.sides import Side, is_closing
 from twinrun.errors import MismatchError
 from twinrun.observation import Observation
 from twinrun.result import Comparison
@@ -78,6 +78,11 @@ class Watch:
                 side.append(lanes[call.name])
         self._lanes = tuple([lanes[name] for name in plan.candidate_names])
 
+    def survive(self, thrown: BaseException | None) -> None:
+        """Keep a control that ignores its end when it is dropped: Python complains of it once."""
+        if is_closing(thrown) and self.caller() is None:
+            keep(self._stream)
+
     def _receive(self, sent: Any) -> None:
         """Have all sides get what the caller sends, which mostly is the same as before: None."""
         self._latest = sent if sent is None else self
@@ -101,8 +106,6 @@ class Watch:
         if plan is None:
             return
         is_dropped = self.caller() is None
-        if is_dropped and self.control.ended is None:
-            keep(self._stream)  # it has ignored its end, which Python has complained of by now
         for lane in self._lanes:
             lane.close()
         if self._record is not None:
