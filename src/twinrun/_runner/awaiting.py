@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from asyncio import CancelledError, Task
 from collections.abc import Callable, Coroutine, Generator
+from functools import partial
 from inspect import CO_ITERABLE_COROUTINE
 from time import perf_counter_ns, thread_time_ns
-from types import GeneratorType
+from types import CoroutineType, GeneratorType
 from typing import Any, Final
 
 from twinrun._runner.containment import contained
@@ -20,7 +21,9 @@ __all__ = [
     "Metered",
     "calling",
     "cancellations",
+    "cancels_of",
     "current_task",
+    "is_aimed",
     "is_awaitable",
     "is_to_be_cancelled",
     "run_control",
@@ -36,6 +39,8 @@ _mro: Final[Any] = type.__dict__["__mro__"].__get__
 def is_awaitable(value: Any) -> bool:
     """Say whether `await` takes a value, without asking its class anything."""
     cls = type(value)
+    if cls is CoroutineType:
+        return True
     if cls is GeneratorType:
         return bool(value.gi_code.co_flags & CO_ITERABLE_COROUTINE)
     return any("__await__" in _names(each) for each in _mro(cls))
@@ -55,7 +60,8 @@ async def run_control(
     Gives how it ended, and its nanoseconds by the clock and, where wanted, of CPU time. Raises what
     is aimed at the caller.
     """
-    is_aimed = cancellations()
+    task = current_task()
+    cancels = cancels_of(task)
     metered = Metered(calling(function, args, kwargs)) if recipe.cpu_time else None
     start = perf_counter_ns()
     try:
@@ -67,7 +73,7 @@ async def run_control(
                 value = await metered
     except BaseException as error:
         taken = perf_counter_ns() - start
-        if not contained(error) or is_aimed(error):
+        if not contained(error) or is_aimed(task, cancels, error):
             raise
         shorten(error)
         ending = Ending(None, error)
@@ -93,17 +99,25 @@ def is_to_be_cancelled(task: Task[Any] | None) -> bool:
 def cancellations() -> Callable[[BaseException], bool]:
     """Give what says, of an exception raised from now on, whether the caller is being cancelled."""
     task = current_task()
-    before = 0 if task is None else task.cancelling() - is_to_be_cancelled(task)
+    return partial(is_aimed, task, cancels_of(task))
 
-    def is_aimed(error: BaseException) -> bool:
-        if type(error) is GeneratorExit:  # it was raised right there where the coroutine is closed
-            trace = _traceback.__get__(error)
-            return trace is None or trace.tb_next is None
-        if task is None or not issubclass(type(error), CancelledError):
-            return False
-        return task.cancelling() > before
 
-    return is_aimed
+def cancels_of(task: Task[Any] | None) -> int:
+    """Say how many cancellations the task has met by now."""
+    return 0 if task is None else task.cancelling() - is_to_be_cancelled(task)
+
+
+def is_aimed(task: Task[Any] | None, cancels: int, error: BaseException) -> bool:
+    """Say whether what a control raised ends its caller's task, and is none of its own.
+
+    `cancels` is how many cancellations the task had met when the control began.
+    """
+    if type(error) is GeneratorExit:  # it was raised right there where the coroutine is closed
+        trace = _traceback.__get__(error)
+        return trace is None or trace.tb_next is None
+    if task is None or not issubclass(type(error), CancelledError):
+        return False
+    return task.cancelling() > cancels
 
 
 def without_frame(error: BaseException) -> BaseException:

@@ -24,6 +24,7 @@ from twinrun._runner.awaiting import current_task, is_to_be_cancelled, shorten, 
 from twinrun._runner.containment import contained, raised_by_signal_handler
 from twinrun._runner.endings import Ending
 from twinrun.observation import NOTHING
+from twinrun.typing import Behaviour
 
 __all__ = ["Drive", "put_away"]
 
@@ -52,6 +53,7 @@ class Drive:
     __slots__ = (
         "_asyncio_future_blocking",
         "_began",
+        "_begun",
         "_context",
         "_coroutine",
         "_counted",
@@ -82,17 +84,18 @@ class Drive:
         limit: float | None = None,
         cpu: bool = False,
         is_alone: bool = False,
+        mark: object = None,
     ) -> None:
         """Take a coroutine; it is to be awaited in the task in which this is made.
 
-        `cpu` adds up CPU time; `is_alone` contains every exception, since there is no caller.
+        `cpu` adds up CPU time; `is_alone` contains every exception, since there is no caller. The
+        context bears the `mark`, or is given one.
         """
         self._coroutine = coroutine
         self._context = context
         self._limit = limit
         self._is_alone = is_alone
-        self._mark = object()
-        context.run(_driven.set, self._mark)  # timers and callbacks made in it bear the mark too
+        self._mark = mark or _marked(context)
         self._task = task = current_task()
         self._began = self._counted = 0 if task is None else task.cancelling()
         self._pending = is_to_be_cancelled(task)
@@ -104,7 +107,39 @@ class Drive:
         self._message: tuple[Any, ...] | None = None
         self.cpu_ns: int | None = 0 if cpu else None
         self.taken_ns = 0
+        self._begun: tuple[Ending | None, Any] | None = None
         self._started_ns = perf_counter_ns()
+
+    @classmethod
+    async def quickly(
+        cls, function: Behaviour, args: tuple[Any, ...], kwargs: dict[str, Any], context: Context
+    ) -> tuple[Ending, int]:
+        """Drive a coroutine function; one that waits for nothing is over without a drive.
+
+        Gives how it ended, and its nanoseconds.
+        """
+        mark, task = _marked(context), current_task()
+        cancels = 0 if task is None else task.cancelling()
+        start = perf_counter_ns()
+        coroutine: Any = None
+        begun: tuple[Ending | None, Any]
+        try:
+            coroutine = function(*args, **kwargs)
+            begun = None, context.run(coroutine.send, None)
+        except StopIteration as stop:
+            begun = Ending(stop.value), None
+        except BaseException as error:
+            if not contained(error):
+                raise
+            begun = Ending(None, error), None
+        taken = perf_counter_ns() - start
+        if begun[0] is not None and (task is None or task.cancelling() == cancels):
+            return begun[0], taken
+        drive = cls(coroutine, context, mark=mark)
+        drive._begun, drive.taken_ns = begun, taken
+        drive._began, drive._started_ns = cancels, start
+        drive._grew = drive._counted > cancels
+        return await drive, drive.taken_ns
 
     def __await__(self) -> Generator[Any, Any, Ending]:
         """Drive the candidate until it is over, or must be."""
@@ -113,8 +148,8 @@ class Drive:
         ending: Ending | None = None
         try:
             while True:
-                ending, awaited = self._step(thrown)
-                thrown = None
+                ending, awaited = self._begun or self._step(thrown)
+                self._begun = thrown = None
                 if aimed is not None or self.is_expired:
                     self._close()
                     return _ended(aimed)
@@ -302,6 +337,13 @@ def _is_suspended(coroutine: Any) -> bool:
     """Say whether a coroutine, or a generator that stands for one, is not over."""
     is_coroutine = isinstance(coroutine, CoroutineType)
     return (coroutine.cr_frame if is_coroutine else coroutine.gi_frame) is not None
+
+
+def _marked(context: Context) -> object:
+    """Mark a context and give the mark; the timers and callbacks made in it bear it too."""
+    mark = object()
+    context.run(_driven.set, mark)
+    return mark
 
 
 def put_away(coroutine: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from time import perf_counter_ns
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ import attrs
 
 from twinrun import settings
 from twinrun._accounts import dice
+from twinrun._kinds import Kind, kind_of
 from twinrun._runner.asynchronous import execute
 from twinrun._runner.awaiting import calling, run_control
 from twinrun._runner.behaviours import Lineup
@@ -22,6 +23,7 @@ from twinrun._runner.quick import concluder, own_arguments
 from twinrun._runner.recipe import Recipe
 from twinrun._runner.reporting import fold
 from twinrun._runner.scope import CANDIDATE, HOOK, controlling, scope
+from twinrun.typing import Behaviour
 
 __all__ = ["alone", "quick_awaited"]
 
@@ -92,6 +94,7 @@ def _pair(recipe: Recipe, lineup: Lineup) -> Callable[..., Coroutine[Any, Any, E
     account, control = recipe.account, lineup.control
     pairs = account.pairs(lineup.control_name, name)
     conclude = concluder(recipe, lineup.control_name, name)
+    begin: Any = Drive.quickly if kind_of(candidate) is Kind.COROUTINE else _driven
     flip, is_sharing = _FLIPS[str(recipe.order)], recipe.isolate == "share"
 
     async def pair(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ending | None:
@@ -106,8 +109,7 @@ def _pair(recipe: Recipe, lineup: Lineup) -> Callable[..., Coroutine[Any, Any, E
         try:
             if first:
                 ending, taken, _ = await run_control(recipe, control, args, kwargs)
-            drive = Drive(calling(candidate, *own), context)
-            other = await drive
+            other, other_ns = await begin(candidate, *own, context)
             if not first:
                 if other.error is not None:
                     other.put_by()
@@ -118,14 +120,22 @@ def _pair(recipe: Recipe, lineup: Lineup) -> Callable[..., Coroutine[Any, Any, E
             raise
         if is_same:
             buffer = pairs.control_first if first else pairs.control_last
-            buffer.append((taken, drive.taken_ns))
+            buffer.append((taken, other_ns))
             if len(buffer) >= account.limit:
                 fold(recipe)
         else:
-            conclude(ending, other, taken, drive.taken_ns, first, start)
+            conclude(ending, other, taken, other_ns, first, start)
         return ending
 
     return pair
+
+
+async def _driven(
+    function: Behaviour, args: tuple[Any, ...], kwargs: dict[str, Any], context: Context
+) -> tuple[Ending, int]:
+    """Drive a candidate that may give something to await."""
+    drive = Drive(calling(function, args, kwargs), context)
+    return await drive, drive.taken_ns
 
 
 _FLIPS: Final[dict[str, Callable[[int], int]]] = {
