@@ -26,6 +26,7 @@ from twinrun._runner.scope import scope
 __all__ = ["handover", "is_simple"]
 
 _shared: Final = shared_types()
+_SKIPS: Final = ("disabled", "enabled", "reentry", "internal")
 
 
 def is_simple(recipe: Recipe, lineup: Lineup) -> bool:
@@ -85,6 +86,11 @@ class _Route:
                 if reason is not None:
                     raise Skip(reason)
             return run
+        except RecursionError:
+            if run is None:
+                raise
+            pool.forsaken.append(run)
+            return None
         except BaseException as error:
             if run is not None:
                 run.give_up(_reason(error))
@@ -105,6 +111,8 @@ class _Route:
             reason = pool.submit(run)
             if reason is not None:
                 raise Skip(reason)
+        except RecursionError:
+            raise
         except BaseException as error:
             run.give_up(_reason(error))
             if not (type(error) is Skip or contained(error)):
@@ -117,6 +125,8 @@ class _Route:
                 raise Skip("interrupted")
             run.control = kept_error(run, error, taken)
             self.receive(run, None, taken)
+        except RecursionError:
+            raise
         except BaseException as own:
             run.give_up(_reason(own))
             if not (type(own) is Skip or contained(own)):
@@ -154,11 +164,12 @@ def handover(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
     """Make the run function."""
     account, current, control = recipe.account, settings.current, lineup.control
     gate, active = current.plain, account.active
-    ticks = {r: account.ticker(r).ticks for r in ("disabled", "enabled", "reentry")}
+    ticks = {r: account.ticker(r).ticks for r in _SKIPS}
     share: Any = recipe.sample
     coin = account.coin(share) if share < 1 else None
     route = _Route(recipe, lineup)
     leave, receive, receive_error = route.leave, route.receive, route.receive_error
+    forsaken = pool.forsaken  # by C alone, where the stack is at its end
     get_ident, get_scope, clock = threading.get_ident, scope.get, perf_counter_ns
 
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -183,8 +194,11 @@ def handover(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
             answer = next(coin.answers, 2)
             if not answer or (answer == 2 and not coin.ask()):
                 return control(*args, **kwargs)
-        start = 0
-        pending = leave(args, kwargs)
+        start, pending = 0, None
+        try:
+            pending = leave(args, kwargs)
+        except RecursionError:
+            next(ticks["internal"])
         if pending is None:
             return control(*args, **kwargs)
         try:
@@ -193,11 +207,17 @@ def handover(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
             value = control(*args, **kwargs)
             taken = clock() - start
         except BaseException as error:
-            receive_error(pending, error, clock() - start)
+            try:
+                receive_error(pending, error, clock() - start)
+            except RecursionError:
+                forsaken.append(pending)
             raise
         finally:
             active.discard(here)
-        receive(pending, value, taken)
+        try:
+            receive(pending, value, taken)
+        except RecursionError:
+            forsaken.append(pending)
         return value
 
     return run

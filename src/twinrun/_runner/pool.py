@@ -19,6 +19,8 @@ from twinrun._wakeups import Wakeup
 
 __all__ = ["Admitted", "Pool", "pool"]
 
+_current: Final = settings.current
+
 _STUCK: Final = 3
 """So many times `workers` threads may be stuck before no more candidates are run.
 
@@ -55,6 +57,8 @@ class Pool:
     """
 
     def __init__(self) -> None:
+        self.forsaken: deque[Admitted] = deque()
+        """Candidates that whoever admitted them had no room to give up: an append needs no frame."""
         self.after_fork()
         after_fork_in_child(self)
 
@@ -69,6 +73,7 @@ class Pool:
         self._hiring: dict[str, _Seat] = {}
         self._hire_after = -inf
         self._pause = _FIRST_PAUSE
+        self.forsaken.clear()
         self._flushes: deque[Wakeup] = deque()
         self._watch = Wakeup()
         self._watching: dict[str, object] = {}
@@ -84,13 +89,12 @@ class Pool:
         The bound is exact; where two come for the last place at the same moment, both may be
         refused. `owner` is whose candidates they are: the experiment's account.
         """
-        admitted, current = self._admitted, settings.current
-        workers = current.workers
-        limit = workers + current.queue
+        admitted, workers = self._admitted, _current.workers
+        limit = workers + _current.queue
         # Where no fork hook runs, as under uWSGI, a child sees its parent's threads: work piles up.
         if len(admitted) >= workers and self._pid != os.getpid():
             self.after_fork()
-        if len(admitted) + len(candidates) > limit:
+        if len(admitted) > limit - len(candidates):
             return "queue full"
         if self._stuck and self.is_stuck(owner):
             return "stuck"
@@ -113,12 +117,19 @@ class Pool:
 
     def is_stuck(self, owner: object) -> bool:
         """Say whether the owner's candidates hold so many threads that it gets no more."""
-        stuck, workers = list(self._stuck.values()), settings.current.workers
+        stuck, workers = list(self._stuck.values()), _current.workers
         own = sum(each is owner for each in stuck)
         return own >= workers or len(stuck) >= _STUCK * workers
 
+    def _give_up_forsaken(self) -> None:
+        """Give up what was forsaken; each by whoever takes it out."""
+        with contextlib.suppress(IndexError):
+            while True:
+                self.forsaken.popleft().give_up("internal")
+
     def flush(self, deadline: float) -> bool:
         """Wait until all that is admitted now is over, or `monotonic()` says the deadline."""
+        self._give_up_forsaken()
         waiting = Wakeup()
         self._flushes.append(waiting)
         try:
@@ -142,7 +153,7 @@ class Pool:
 
     def submit(self, job: Callable[[], object]) -> str | None:
         """Queue what was admitted; None, or the reason why nobody will do it."""
-        if len(self._seats) < settings.current.workers and not self._hire():
+        if len(self._seats) < _current.workers and not self._hire():
             return "no thread"
         (self._queues.get("jobs") or self._jobs()).put(job)
         return None
@@ -160,7 +171,7 @@ class Pool:
             # Only one at a time, which a signal's handler that raises can't leave for ever.
             if self._hiring.setdefault("by", seat) is not seat:
                 return True
-            workers = settings.current.workers
+            workers = _current.workers
             places = (_STUCK + 1) * workers + 1 - len(self._stuck)
             if len(self._seats) < min(workers, places) and monotonic() >= self._hire_after:
                 if not self._queues:
@@ -192,8 +203,10 @@ class Pool:
             job = jobs.get()
             with contextlib.suppress(BaseException):  # where the stack or the memory is at its end
                 job()
+                if self.forsaken:
+                    self._give_up_forsaken()
             del job
-            if len(self._seats) > settings.current.workers:
+            if len(self._seats) > _current.workers:
                 self._seats.discard(seat)
         self._here.pop(here, None)
         own_threads.discard(here)
