@@ -50,11 +50,18 @@ def test_nothing_means_no_data_at_all():
     assert DATA not in json.dumps(data)
     assert data["control"]["value"] == data["candidates"][0]["value"] == WITHHELD
     assert data["context"] == WITHHELD
+    paths = ["$[0].total", "$[0].by_customer[*][*]", "$[1][*]", "$[*][*]"]
     assert data["candidates"][0]["differences"] == [
-        {"path": "$[0].total", "kind": "changed"},
-        {"path": "$[0].by_customer[*][*]", "kind": "changed"},
-        {"path": "$[1][*]", "kind": "changed"},
-        {"path": "$[*][*]", "kind": "changed"},
+        {"path": path, "kind": "changed", "control": WITHHELD, "candidate": WITHHELD}
+        for path in paths
+    ]
+
+
+def test_a_side_that_is_not_there_is_left_out():
+    """Whether something was added is no data."""
+    found = result_of("nothing", control=lambda: {"a": 1}, candidate=dict)
+    assert payload(found)["candidates"][0]["differences"] == [
+        {"path": "$[*]", "kind": "removed", "control": WITHHELD}
     ]
 
 

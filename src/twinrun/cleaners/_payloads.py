@@ -165,9 +165,7 @@ def _differences(
     inner = walk.within(_DIFFERENCES // len(result.comparisons))
     raw = result.control.value, judged.candidate.value
     if result._capture == "nothing":
-        paths = [inner.text(shown(inner, each.path, raw, None), _PATH) for each in first]
-        kinds = [each.kind._value_ for each in first]
-        return [{"path": p, "kind": k} for p, k in zip(paths, kinds, strict=True)]
+        return [_withheld(inner, each, raw) for each in first]
     if result._clean is None:
         return [_difference(inner, each, raw) for each in first]
     seen = result.control, judged.candidate
@@ -214,6 +212,14 @@ def _cleaned_side(
             sides.append(value if raw.path == "$" or value is _FAILED else _UNKNOWN)
     path = shown(walk, raw.path, (seen[0].value, seen[1].value), None)
     return Difference(path, raw.kind, *sides)
+
+
+def _withheld(walk: Walk, difference: Difference, raw: tuple[Any, Any]) -> dict[str, Any]:
+    """Give one difference without any data: which side has something, and where."""
+    path = walk.text(shown(walk, difference.path, raw, None), _PATH)
+    sides = {"control": difference.control, "candidate": difference.candidate}
+    there = {name: _CAPTURE for name, side in sides.items() if side is not NOTHING}
+    return {"path": path, "kind": difference.kind._value_, **there}
 
 
 def _difference(walk: Walk, difference: Difference, raw: tuple[Any, Any]) -> dict[str, Any]:
