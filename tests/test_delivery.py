@@ -643,6 +643,23 @@ def test_without_threads_a_flush_delivers_by_itself(make, sink, monkeypatch):
     assert delivery._worker is not None
 
 
+def test_a_full_queue_without_a_thread_asks_for_one_again(make, sink, monkeypatch):
+    """What no thread could be had for is delivered by itself once there can be one."""
+
+    def refuse(*_):
+        raise RuntimeError("can't start new thread")
+
+    delivery = make(capacity=1, batch=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(_thread, "start_new_thread", refuse)
+        put(delivery, 1)
+    delivery._start_after = 0.0  # a second later
+    put(delivery, 2)
+    delivery._alarm()
+    assert sink.entered.wait(LONG)
+    assert delivery.counts.dropped == {"full": 1}
+
+
 # Forks -------------------------------------------------------------------------------------------
 
 
@@ -821,7 +838,7 @@ def test_a_second_signal_ends_an_exit_at_once_and_silently(handler):
                 time.sleep(3600)
 
         signal.signal(signal.SIGUSR1, globals().get("HANDLER") or signal.HANDLER)
-        exits.EXIT_SECONDS = 50
+        exits.EXIT_SECONDS = 3600
         last.append(lambda: print(dict(queue.counts.evicted)))
         queue = Delivery(Stuck(), name="stuck", interval=3600)
         put(1)

@@ -17,7 +17,7 @@ from twinrun._delivery.counts import Counts
 from twinrun._delivery.exits import before_exit
 from twinrun._delivery.sifting import Sifter
 from twinrun._delivery.spooled import Spooled
-from twinrun._delivery.waiting import Entry, Request, Total, Waiting
+from twinrun._delivery.waiting import Entry, Request, Total, Waiting, totals_of
 from twinrun._forks import after_fork_in_child
 from twinrun._wakeups import Wakeup
 from twinrun.result import Result
@@ -116,7 +116,7 @@ class Delivery:
                 return
             refusal = self._foreseen_refusal()
             if refusal is not None:
-                self._count(self._dropped, refusal, {result.experiment: 1})
+                self._drop(refusal, result.experiment)
                 return
         record = self._sink.record(result)
         if record is not None:
@@ -139,14 +139,14 @@ class Delivery:
         if self._spooled is not None:
             self._spooled.book_losses()
             counts.update(self._spooled.counts())
-        return Counts(**counts, dropped=_read(self._dropped), evicted=_read(self._evicted))
+        return Counts(**counts, dropped=totals_of(self._dropped), evicted=totals_of(self._evicted))
 
     def put(self, record: bytes, experiment: str) -> bool:
         """Queue a record; False if it was dropped instead, which is counted."""
         self._check_process()
         refusal = self._closed or self._refusal(record, experiment)
         if refusal is not None:
-            self._count(self._dropped, refusal, {experiment: 1})
+            self._drop(refusal, experiment)
             return False
         if self._worker is None:
             self.start()
@@ -171,6 +171,12 @@ class Delivery:
             return self._closed
         return self._waiting.refusal(self._waiting.usual)
 
+    def _drop(self, reason: str, experiment: str) -> None:
+        """Count a record that is not accepted; it may be for want of a worker."""
+        self._count(self._dropped, reason, {experiment: 1})
+        if self._closed is None:
+            self.start()
+
     def start(self) -> None:
         """Start the worker unless it runs; if no thread can be had, a later call tries again."""
         if self._worker is not None or time.monotonic() < self._start_after:
@@ -186,7 +192,9 @@ class Delivery:
             self._worker = _thread.start_new_thread(self._work, (self._waiting,))
         except RuntimeError:
             self._start_after = time.monotonic() + _RETRY
-            self._start_token.append(token)
+        finally:
+            if self._worker is None:  # a signal's handler may have raised, too
+                self._start_token.append(token)
 
     def flush(self, timeout: float) -> bool:
         """Wait at most so many seconds; True if all that was put before is delivered.
@@ -221,10 +229,9 @@ class Delivery:
         """Wait for a flush that was asked for; without a worker, do the work here."""
         if request is not None:
             try:
-                done = request.answered.wait(deadline - time.monotonic())
+                return request.wait(deadline) and not request.lost
             finally:
                 request.forsaken = True
-            return done and not request.lost
         if self._closed is not None:
             return not self._evicted and not self._left_behind
         if self._worker is not None:
@@ -288,7 +295,7 @@ class Delivery:
 
     def _news_of_loss(self) -> bool:
         """Whether anything accepted was given up since this was last asked."""
-        lost = sum(_read(self._evicted).values())
+        lost = sum(totals_of(self._evicted).values())
         news, self._lost_told = lost > self._lost_told, lost
         return news
 
@@ -386,8 +393,3 @@ class Delivery:
 
             said = {"error": f"{type_name(type(error))}: {message(error)}"} if error else {}
             warn(event, sink=self._name, **said)
-
-
-def _read(totals: Mapping[str, Total]) -> dict[str, int]:
-    """Give the counts by reason."""
-    return {reason: total.read() for reason, total in list(totals.items())}

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from io import BytesIO
 from typing import Final, TypeAlias
 
 from twinrun._wakeups import Wakeup
 
-__all__ = ["Entry", "Request", "Total", "Waiting"]
+__all__ = ["Entry", "Request", "Total", "Waiting", "totals_of"]
 
 Entry: TypeAlias = tuple[int, int, bytes, str]
 """How many bytes and records were accepted with it, the record, and its experiment's name."""
 
 _RELATIVE: Final = 1  # `whence` of a seek that adds
+_SLICE: Final = 0.1  # seconds
 
 
 class Total:
@@ -36,6 +38,11 @@ class Total:
         return self.add(number, _RELATIVE)
 
 
+def totals_of(totals: Mapping[str, Total]) -> dict[str, int]:
+    """Read totals that other threads may be adding to."""
+    return {name: total.read() for name, total in list(totals.items())}
+
+
 class Request:
     """A flush that was asked for."""
 
@@ -45,6 +52,16 @@ class Request:
         self.answered = Wakeup()
         self.forsaken = False  # nobody waits for it any more
         self.lost = False  # not all of what it asks for was delivered
+
+    def wait(self, deadline: float) -> bool:
+        """Wait for the answer until then (of `time.monotonic`).
+
+        Not in one go: a signal that comes right before one is seen only after it.
+        """
+        while not self.answered.wait(min(_SLICE, deadline - time.monotonic())):
+            if time.monotonic() >= deadline:
+                return False
+        return True
 
 
 class Waiting:
