@@ -24,7 +24,7 @@ from twinrun import scrubbing
 from twinrun._pickling import Unpicklable
 from twinrun.cleaners import _walk, clean, one_line, payload
 from twinrun.comparators import equal
-from twinrun.difference import Difference, DifferenceKind
+from twinrun.difference import Difference, DifferenceKind, Differences
 from twinrun.observation import NOTHING, Observation
 from twinrun.result import Comparison, Outcome, Result
 
@@ -672,6 +672,17 @@ def test_what_was_raised_has_no_value():
     assert data["control"]["value"] is None
     assert "value" not in data["candidates"][0]
     assert data["candidates"][0]["exception"] == {"type": "KeyError", "message": "'x'"}
+
+
+def test_a_payload_says_where_not_all_was_found():
+    """In the comparator's words."""
+    found = [Difference("$.a", DifferenceKind.CHANGED, 1, 2)]
+    result = compared(observed("control", 1), observed("candidate", 2), differences=found)
+    cut = Differences(found, "more than 100 differences")
+    comparison = attrs.evolve(result.comparisons[0], differences=cut)
+    (candidate,) = payload(attrs.evolve(result, comparisons=(comparison,)))["candidates"]
+    assert candidate["differences_incomplete"] == "more than 100 differences"
+    assert "differences_incomplete" not in payload(result)["candidates"][0]
 
 
 def test_names_from_the_program_stay_what_they_are():

@@ -52,7 +52,8 @@ def payload(result: Result) -> dict[str, Any]:
 
     The result's own `clean` has the first word on every value; where it fails, the value is
     withheld. Of what the experiment's `capture` leaves out stands `{"$withheld": "capture"}`.
-    Values that are `NOTHING` are left out.
+    Values that are `NOTHING` are left out. `differences_cut` counts the differences that are left
+    out here, `differences_incomplete` is there where the comparator says that it did not find all.
     """
     walk = Walk(reader_of, current())
     capture = result._capture
@@ -148,12 +149,14 @@ def _judged(walk: Walk, judged: Comparison, differences: list[dict[str, Any]]) -
     for difference in differences:
         for part in difference.keys() - {"kind"}:
             difference[part] = walk.hushed(difference[part])
+    incomplete = getattr(judged.differences, "cut", None)
     return {
         "outcome": judged.outcome._value_,
         "reason": _text(walk, "reason", judged.reason, _PATH),
         "fingerprint": judged.fingerprint and _name(judged.fingerprint),
         "differences": differences,
         "differences_cut": len(judged.differences) - len(differences),
+        **({"differences_incomplete": _name(incomplete)} if type(incomplete) is str else {}),
     }
 
 
