@@ -106,6 +106,24 @@ def test_what_is_no_experiment_is_the_controls_own_generator(off: dict[str, Any]
         assert function().gi_code is control.__code__
 
 
+def test_a_share_of_the_calls_is_experiments_and_each_is_counted() -> None:
+    """Whatever the settings are meanwhile."""
+    function = experiment("streams.share", candidate=gives(1), sample=0.25, publishers=())(gives(1))
+    assert inspect.isgeneratorfunction(function)
+    for _ in range(400):
+        assert list(function()) == [1]
+    with twinrun.recording() as results:
+        for _ in range(400):
+            assert list(function()) == [1]
+    with twinrun.disabled():
+        assert list(function()) == [1]
+    tally = twinrun.tallies()["streams.share"]
+    assert 0 < len(results) < tally.experiments
+    assert tally.experiments + tally.skipped["sample"] == 800
+    assert 80 < tally.experiments < 350
+    assert tally.skipped["disabled"] == 1
+
+
 @pytest.mark.parametrize("order", ORDERS)
 def test_nothing_runs_before_the_first_step(order: str) -> None:
     """No behaviour, no hook that comes before them; a generator that never begins is no run."""

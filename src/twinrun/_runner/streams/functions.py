@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from threading import get_ident
 from types import FunctionType
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from twinrun._kinds import Kind
 from twinrun._runner.behaviours import Lineup
 from twinrun._runner.gates import admits
 from twinrun._runner.recipe import Recipe
+from twinrun._runner.scope import is_controlling, scope
 
 __all__ = ["as_kind", "runner"]
 
@@ -29,17 +31,39 @@ def runner(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
     generator is what the caller gets: nothing could behave more like it, or cost less.
     """
     control, current = lineup.control, settings.current
-    ticks = {reason: recipe.account.ticker(reason).ticks for reason in ("disabled", "enabled")}
+    account, is_awaited = recipe.account, lineup.kind is Kind.ASYNC_GENERATOR
+    ticks = {r: account.ticker(r).ticks for r in ("disabled", "enabled", "reentry")}
     driven = _driver(lineup.kind)
 
     def run(*args: Any, **kwargs: Any) -> Any:
         if current.blocked is not None:
             next(ticks[current.blocked])
+        elif is_awaited and is_controlling(account):
+            next(ticks["reentry"])
         elif admits(recipe, lineup, args, kwargs):
             return driven(recipe, lineup, args, kwargs)
         return control(*args, **kwargs)
 
-    return as_kind(run, lineup.kind)
+    share: Any = recipe.sample
+    if callable(share) or not 0 < share < 1 or not _is_chance(recipe):
+        return as_kind(run, lineup.kind)
+    active, coin, gate = account.active, account.coin(share), current.plain
+
+    def toss(*args: Any, **kwargs: Any) -> Any:
+        inside = get_ident() in active or (is_awaited and is_controlling(account))
+        if inside or not gate.is_open or scope.get() is not None:
+            return run(*args, **kwargs)
+        answer = next(coin.answers, 2)
+        if not answer or (answer == 2 and not coin.ask()):
+            return control(*args, **kwargs)
+        return driven(recipe, lineup, args, kwargs)
+
+    return as_kind(toss, lineup.kind)
+
+
+def _is_chance(recipe: Recipe) -> bool:
+    """Say whether nothing but chance decides, unless the settings do."""
+    return recipe.enabled is True and recipe.sample_by is None and recipe.run_if is None
 
 
 def _driver(kind: Kind) -> Callable[..., Any]:
