@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from benchmarks import cleaning, comparators, imports, overhead, store, streams
+from benchmarks import background, cleaning, comparators, imports, overhead, store, streams
 from benchmarks.measuring import Effort, Row
 
 __all__ = ["main"]
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--require-peers", action="store_true", help="fail where a peer is missing")
     options = parser.parse_args(arguments)
     effort = _SHORT if options.short else _FULL
-    parts = (overhead, streams, comparators, cleaning, store, imports)
+    parts = (overhead, background, streams, comparators, cleaning, store, imports)
     made = [row for part in parts for row in part.rows(effort)]
     print(_as_json(made) if options.json else _as_table(made))
     absent = sorted({row.missing for row in made if row.missing})
