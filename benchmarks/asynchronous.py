@@ -61,11 +61,12 @@ def _off(effort: Effort, loop: asyncio.AbstractEventLoop) -> list[Row]:
         "unsampled awaited call, sample=0": {"sample": 0.0},
         "awaited call at sample=0.001": {"sample": 0.001},
     }
-    made = [
+    made: list[Quote] = [
         experiment(f"bench.async.{n}", candidate=aquote_v2, **options)(aquote)  # type: ignore[arg-type]
         for n, options in enumerate(off.values())
     ]
-    rounds = per_call([_loop(call, loop) for call in (_bare(aquote), *made)], effort)
+    calls: list[Quote] = [_bare(aquote), *made]
+    rounds = per_call([_loop(call, loop) for call in calls], effort)
     return [
         row_of(work, "bare async wrapper", [(r[n], r[0]) for r in rounds], target=1.5)
         for n, work in enumerate(off, 1)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from benchmarks import __main__ as table
-from benchmarks import background, cleaning, comparators, imports, overhead, store, streams
+from benchmarks import overhead
 from benchmarks.measuring import Effort, Row, missing, per_call, row_of
 
 
@@ -16,7 +16,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Set the rows that the table is made of."""
 
     def set_rows(*rows: Row) -> None:
-        for part in (overhead, background, streams, comparators, cleaning, store, imports):
+        for part in table.PARTS:
             monkeypatch.setattr(part, "rows", lambda effort: [])
         monkeypatch.setattr(overhead, "rows", lambda effort: list(rows))
 

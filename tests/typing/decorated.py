@@ -43,6 +43,30 @@ class Cart:
         return cls()
 
 
+async def fetch_v2(key: str) -> bytes:
+    """Fetch something in the new way."""
+    return key.encode()
+
+
+@experiment("shop.fetch", candidate=fetch_v2)
+async def fetch(key: str) -> bytes:
+    """Fetch something."""
+    return key.encode()
+
+
+async def awaited() -> None:
+    """Call what is awaited as it wants to be called, and as it does not."""
+    _: bytes = await fetch("a") + await fetch(key="a")
+    (await fetch("a")).lower().wrong()  # error: attr-defined
+    await fetch(1)  # error: arg-type
+    await fetch()  # error: call-arg
+    fetch("a").decode()  # error: attr-defined
+    await price(1.0, country="DE")  # error: misc
+    recipe = Experiment("shop.fetch")
+    print(await recipe.arun(control=lambda: fetch_v2("a"), candidate=lambda: b"a"))
+    print((await recipe.aobserve(control=lambda: fetch_v2("a"))).matched)
+
+
 def right(cart: Cart) -> None:
     """Call everything as it wants to be called."""
     _: float = price(1.0, 2, country="DE") + price(net=1.0, country="DE")
