@@ -168,6 +168,7 @@ LONGEST_FILE, LONGEST_FUNCTION = 400, 40
 # A room that wants no wall, and why.
 LONG_FUNCTIONS: dict[str, str] = {
     "twinrun._runner.handover.handover": "a run function, whose every call the caller pays for",
+    "twinrun._runner.handover.run": "the same",
 }
 
 Tree: TypeAlias = dict[str, ast.Module]

@@ -17,6 +17,7 @@ from strategies import plain
 from twinrun import Experiment, experiment
 
 OURS = os.path.dirname(twinrun.__file__)
+WATCHDOG = 60.0  # seconds, a safety net only
 
 
 class FrozenError(Exception):
@@ -255,23 +256,71 @@ def test_the_decorated_function_does_what_the_undecorated_one_does(
 
     What the caller is handling meanwhile stays as it was, too.
     """
-    options: dict[str, Any] = {"order": order, "on_failure": lambda *_: None, "publishers": ()}
+    options = {"order": order, **hooked(hooks)}
+    with_experiment = told_of(form, control, candidate, in_handler, options)
+    assert with_experiment == told_of(form, control, None, in_handler, {"enabled": False})
+
+
+@given(
+    form=st.sampled_from(["function", "method", "called", "run"]),
+    mode=st.sampled_from(["concurrent", "background"]),
+    control=conducts(),
+    candidate=conducts(),
+    hooks=st.dictionaries(
+        st.sampled_from(sorted({*HOOKS} - {"order"})), st.sampled_from(ERRORS), max_size=2
+    ),
+    in_handler=st.booleans(),
+)
+def test_so_it_does_where_the_candidate_runs_on_another_thread(
+    form: str,
+    mode: str,
+    control: Conduct,
+    candidate: Conduct,
+    hooks: dict[str, Callable[[], BaseException]],
+    in_handler: bool,
+) -> None:
+    """Whatever the candidate does there but to raise an exception that the caller handles."""
+    if candidate.way == RERAISES:
+        candidate = attrs.evolve(candidate, way=RAISES)
+    options = {"mode": mode, "breaker": None, **hooked(hooks)}
+    with_experiment = told_of(form, control, candidate, in_handler, options)
+    assert with_experiment == told_of(form, control, None, in_handler, {"enabled": False})
+
+
+def hooked(hooks: dict[str, Callable[[], BaseException]]) -> dict[str, Any]:
+    """Make the options of callbacks that fail."""
+    options: dict[str, Any] = {"on_failure": lambda *_: None, "publishers": ()}
     for name, error in hooks.items():
         options[name] = (failing(error),) if name == "publishers" else failing(error)
     if "sample_by" in hooks:
         options.setdefault("sample", 0.5)
+    return options
 
-    def story(handled: BaseException | None, *, is_decorated: bool) -> dict[str, Any]:
+
+def told_of(
+    form: str,
+    control: Conduct,
+    candidate: Conduct | None,
+    in_handler: bool,
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    """Tell all that can be seen of a call, once its candidate is over."""
+
+    def story(handled: BaseException | None) -> dict[str, Any]:
         world = World(handled)
         if handled is not None:
             world.name(handled, "handled")
-        call = world.control(control)
-        if is_decorated:
-            call = decorated(form, call, partial(act, candidate, world, "candidate"), options)
-        else:
-            call = decorated(form, call, call, {"enabled": False})
+        behaviour = world.control(control)
+        other = behaviour if candidate is None else partial(act, candidate, world, "candidate")
+        call = decorated(form, behaviour, other, options)
         arguments = [[[1]], [[2], "b"]]
-        return told(world, partial(call, arguments[0], "atom", key=arguments[1]), arguments)
 
-    with_experiment = handling(in_handler, partial(story, is_decorated=True))
-    assert with_experiment == handling(in_handler, partial(story, is_decorated=False))
+        def call_and_wait() -> Any:
+            try:
+                return call(arguments[0], "atom", key=arguments[1])
+            finally:
+                assert twinrun.flush(WATCHDOG)
+
+        return told(world, call_and_wait, arguments)
+
+    return handling(in_handler, story)  # type: ignore[no-any-return]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -117,7 +116,7 @@ def kept_error(
     run: Pending, error: BaseException, taken: int, cpu_ns: int | None = None
 ) -> Observation:
     """Say what the control raised, by a twin: the caller's exception would keep its frames."""
-    run.foreign = reached(error, sys.exc_info()[1], chained=True)
+    run.foreign |= reached(error, chained=True)
     return Observation(
         name=run.control_name,
         exception=tracebacks.twin(error),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextvars import copy_context
+from sys import exc_info
 from time import perf_counter_ns
 from typing import Any, Final
 
@@ -80,6 +81,8 @@ class _Route:
             run.args = args
             run.kwargs = kwargs
             run.caller = copy_context()
+            if exc_info()[1] is not None:
+                run.spare_handled()
             run.work = self.work
             if self._is_beside:
                 reason = pool.submit(run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Set
 from contextvars import Context, copy_context
 from itertools import count
@@ -24,7 +25,7 @@ from twinrun._runner.gates import (
 from twinrun._runner.judging import judge
 from twinrun._runner.pool import pool
 from twinrun._runner.recipe import Recipe
-from twinrun._runner.steps import Run, conclude, observed
+from twinrun._runner.steps import Run, conclude, observed, reached
 from twinrun._wakeups import Wakeup
 from twinrun.observation import Observation
 from twinrun.result import Comparison, Result
@@ -132,6 +133,10 @@ class Pending:
         self.parts = tuple([Part(self, name) for name in self.names])
         self.order = []
         return pool.admit(self.recipe.account, *self.parts)
+
+    def spare_handled(self) -> None:
+        """Keep the exception that the caller is handling as it is, whoever raises it too."""
+        self.foreign |= reached(sys.exc_info()[1], chained=True)
 
     def __call__(self) -> None:
         """Be done by a worker."""
@@ -252,6 +257,7 @@ def _begin(
             part.args, part.kwargs = isolated(recipe, lineup, args, kwargs)
         run.context = context_of(recipe, context, args, kwargs)
         run.caller = copy_context()
+        run.spare_handled()
     except Skip as skip:
         run.give_up(skip.args[0])
         return None

@@ -58,7 +58,7 @@ class Pool:
 
     def __init__(self) -> None:
         self.forsaken: deque[Admitted] = deque()
-        """Candidates that whoever admitted them had no room to give up: an append needs no frame."""
+        """Candidates whose caller had no room on its stack to give them up: an append needs none."""
         self.after_fork()
         after_fork_in_child(self)
 
