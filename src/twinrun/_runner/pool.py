@@ -58,7 +58,7 @@ class Pool:
 
     def __init__(self) -> None:
         self.forsaken: deque[Admitted] = deque()
-        """Candidates whose caller had no room on its stack to give them up: an append needs none."""
+        """Candidates whose caller's stack had no room to give them up; an append needs none."""
         self.after_fork()
         after_fork_in_child(self)
 
