@@ -71,6 +71,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "store.records",
         "store.incoming",
         "store.writing",
+        "store._connections",
         "store.database",
         "store",
         "spool._frames",

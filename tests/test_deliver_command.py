@@ -224,9 +224,9 @@ def test_a_locked_store_is_waited_for_and_costs_nothing(
     folder: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another writer that holds it for too long is an error, and no record's fault."""
-    from twinrun.store import database
+    from twinrun.store import _connections
 
-    monkeypatch.setattr(database, "_BUSY_TIMEOUT", 0.01)
+    monkeypatch.setattr(_connections, "_BUSY_TIMEOUT", 0.01)
     leave(folder, evidence(2))
     with Store(store) as made:
         made.experiments()

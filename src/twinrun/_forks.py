@@ -1,4 +1,4 @@
-"""Tells objects that they woke up in a forked child."""
+"""Tells objects that the process forks, and that they woke up in a forked child."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import weakref
 from typing import Protocol, TypeVar
 
-__all__ = ["after_fork_in_child"]
+__all__ = ["after_fork_in_child", "around_fork"]
 
 
 class _Forkable(Protocol):
@@ -14,9 +14,19 @@ class _Forkable(Protocol):
         """Forget what belongs to the parent: no I/O, no logging, no lock of before the fork."""
 
 
+class _Restless(_Forkable, Protocol):
+    def before_fork(self) -> None:
+        """Come to rest, soon or not at all, and stay so."""
+
+    def after_fork_in_parent(self) -> None:
+        """Go on, on the thread that has forked."""
+
+
 F = TypeVar("F", bound=_Forkable)
+R = TypeVar("R", bound=_Restless)
 
 _living: weakref.WeakSet[_Forkable] = weakref.WeakSet()
+_restless: weakref.WeakSet[_Restless] = weakref.WeakSet()
 
 
 def after_fork_in_child(obj: F) -> F:
@@ -28,6 +38,22 @@ def after_fork_in_child(obj: F) -> F:
     return obj
 
 
+def around_fork(obj: R) -> R:
+    """Have `obj` at rest while the process forks, too; give `obj`."""
+    _restless.add(obj)
+    return after_fork_in_child(obj)
+
+
+def _rest() -> None:
+    for obj in list(_restless):
+        obj.before_fork()
+
+
+def _go_on() -> None:
+    for obj in list(_restless):
+        obj.after_fork_in_parent()
+
+
 def _wake_in_child() -> None:
     for obj in list(_living):
         obj.after_fork()
@@ -35,4 +61,4 @@ def _wake_in_child() -> None:
 
 # One hook for all: what is registered here can never be taken back.
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_wake_in_child)
+    os.register_at_fork(before=_rest, after_in_parent=_go_on, after_in_child=_wake_in_child)

@@ -542,3 +542,45 @@ def test_a_forked_child_writes_through_connections_of_its_own(path, kind):
         assert store.groups("e")[0].count == 3
     if engine is not None:
         engine.dispose()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_fork_closes_the_connection_so_that_no_write_goes_into_a_removed_log(path):
+    """SQLite would think the child holds the parent's locks, and the parent removes the log."""
+    here, there = os.pipe(), os.pipe()
+    store = Store(path)
+    store.write(mismatches=[mismatch(0)])  # the connection stays open
+    pid = os.fork()
+    if pid == 0:
+        own = Store(path)
+        own.write(mismatches=[mismatch(1)])
+        os.write(here[1], b".")
+        os.read(there[0], 1)
+        own.write(mismatches=[mismatch(2)])
+        os._exit(0)
+    os.read(here[0], 1)
+    store.close()  # the last one to close, as far as SQLite can see, removes the log
+    os.write(there[1], b".")
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert store.groups("e")[0].count == 3
+    store.close()
+    for end in (*here, *there):
+        os.close(end)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_child_forked_inside_a_transaction_is_told_that_the_store_is_none_for_it(path):
+    """Nothing that it writes can be thrown away; the parent's transaction is unharmed."""
+    with Store(path) as store:
+        store.write(mismatches=[mismatch(0)])
+        with store._writing():
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    Store(path).write(mismatches=[mismatch(1)])
+                except OSError as error:
+                    os._exit(7 if "forked" in str(error) else 8)
+                os._exit(9)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+        store.write(mismatches=[mismatch(2)])
+        assert store.groups("e")[0].count == 2

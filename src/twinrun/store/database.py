@@ -6,17 +6,27 @@ import contextlib
 import json
 import os
 import sqlite3
+import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Self
 
-from sqlalchemy import Row, create_engine, event, insert, inspect, select, update
+from sqlalchemy import Row, insert, inspect, select, update
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError
-from sqlalchemy.pool import Pool
 
+from twinrun._forks import around_fork
 from twinrun.errors import ConfigurationError
 from twinrun.store import schema
+from twinrun.store._connections import (
+    create_private,
+    dispose,
+    identity,
+    inherited,
+    lock,
+    sqlite_engine,
+    tainted,
+)
 from twinrun.store.records import (
     Exemplar,
     ExperimentRecord,
@@ -30,15 +40,7 @@ from twinrun.tally import Tally
 
 __all__ = ["Store", "StoreNotFoundError", "StoreVersionError"]
 
-_BUSY_TIMEOUT: Final = 5.0
-_PRAGMAS: Final = (
-    "PRAGMA synchronous = NORMAL",
-    "PRAGMA wal_autocheckpoint = 128",
-    "PRAGMA journal_size_limit = 4194304",
-)
-
-_inherited: list[Pool] = []
-"""Pools of a parent process: SQLite forbids even closing a connection across a fork."""
+_PATIENCE: Final = 0.5  # seconds that a fork, or who closes, waits for a transaction to end
 
 
 class StoreNotFoundError(ConfigurationError, LookupError):
@@ -74,6 +76,9 @@ class Store:
         self._file: tuple[int, int] | None = None
         self._ready = False
         self._look_for_file()
+        self._users = 0
+        self._use = threading.RLock()
+        around_fork(self)
 
     def __str__(self) -> str:
         return self._url.render_as_string(hide_password=True)
@@ -152,8 +157,29 @@ class Store:
 
     def close(self) -> None:
         """Let go of the database; a later call opens it again."""
-        self._release()
-        self._engine, self._ready = None, False
+        with self._alone():
+            self._release()
+            self._engine, self._ready = None, False
+
+    def before_fork(self) -> None:
+        """Close the connections, for a child must inherit none, and let nobody open others."""
+        if self._use.acquire(timeout=_PATIENCE) and not self._users and not self._given:
+            self.close()
+
+    def after_fork_in_parent(self) -> None:
+        """Let others open connections again."""
+        with contextlib.suppress(RuntimeError):  # it could not be had
+            self._use.release()
+
+    def after_fork(self) -> None:
+        """Refuse a file of which the parent's connections could not be closed."""
+        self._users, self._use = 0, threading.RLock()
+        if self._given is None:
+            self._pid = 0
+        if self._engine is not None and self._given is None:
+            tainted.add(self._file or identity(self._path))
+            self._release()
+            self._engine, self._ready = None, False
 
     def __enter__(self) -> Self:
         return self
@@ -168,15 +194,39 @@ class Store:
         return None if path is None or path.startswith("file:") else path
 
     @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Wait a little for others; a fork that comes meanwhile waits for this."""
+        had = self._use.acquire(timeout=_PATIENCE)
+        try:
+            yield
+        finally:
+            if had:
+                self._use.release()
+
+    @contextlib.contextmanager
+    def _used(self) -> Iterator[None]:
+        """Be the only thread that uses the connections, while the process does not fork."""
+        if (
+            self._pid not in (0, os.getpid()) and not self._given
+        ):  # forked where no fork hook runs, as under uWSGI
+            self.after_fork()
+        with self._use:
+            self._users += 1
+            try:
+                yield
+            finally:
+                self._users -= 1
+
+    @contextlib.contextmanager
     def _reading(self) -> Iterator[Connection]:
-        with self._prepared().connect() as connection:
+        with self._used(), self._prepared().connect() as connection:
             yield connection
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Connection]:
         try:
-            with self._prepared().begin() as connection:
-                _lock(connection)
+            with self._used(), self._prepared().begin() as connection:
+                lock(connection)
                 yield connection
         except BaseException:
             self._ready = False  # the file may have been taken away: look again next time
@@ -184,7 +234,12 @@ class Store:
 
     def _prepared(self) -> Engine:
         """Give the engine of this process, its database in place and of this version."""
-        if self._ready and self._given is None and _identity(self._path) != self._file:
+        if tainted and self._given is None and identity(self._path) in tainted:
+            raise OSError(
+                f"{self} was in use when this process was forked, and can't be used in it: "
+                "fork before the store is used, or give the publisher a spool"
+            )
+        if self._ready and self._given is None and identity(self._path) != self._file:
             self.close()  # else what is written would go into a file that nobody can see
         engine = self._engine
         if engine is None or self._pid != os.getpid():
@@ -192,19 +247,19 @@ class Store:
             self._ready = False
         if not self._ready:
             self._prepare(engine)
-            self._file, self._ready = _identity(self._path), True
+            self._file, self._ready = identity(self._path), True
         return engine
 
     def _open(self) -> Engine:
         """Make an engine, and remember how to let go of it, in this process and in forked ones."""
         self._release()
         if self._given is None:
-            engine = _sqlite_engine(self._url)
-            self._release = weakref.finalize(self, _dispose, engine, os.getpid())
+            engine = sqlite_engine(self._url)
+            self._release = weakref.finalize(self, dispose, engine, os.getpid())
         else:
             engine = self._given
             if self._pid not in (0, os.getpid()):
-                _inherited.append(engine.pool)
+                inherited.append(engine.pool)
                 engine.dispose(close=False)
         self._pid = os.getpid()
         return engine
@@ -217,7 +272,7 @@ class Store:
         """Make the tables, or bring an older store forward; whoever comes first does it."""
         self._look_for_file()
         if self._create and self._path is not None:
-            _create_private(self._path)
+            create_private(self._path)
         try:
             with engine.connect() as connection:
                 version = self._version(connection)
@@ -229,7 +284,7 @@ class Store:
             raise StoreNotFoundError(f"{self} holds no twinrun store")
         if version < _newest():
             with engine.begin() as connection:
-                _lock(connection)
+                lock(connection)
                 _migrate(connection, self._version(connection))
 
     def _version(self, connection: Connection) -> int:
@@ -267,57 +322,8 @@ def _url(url_or_engine: str | os.PathLike[str] | Engine) -> URL:
     return url
 
 
-def _sqlite_engine(url: URL) -> Engine:
-    engine = create_engine(
-        url,
-        pool_size=1,  # the writer's, kept: the last one to be closed costs a checkpoint
-        connect_args={"timeout": _BUSY_TIMEOUT, "check_same_thread": False},
-        hide_parameters=True,
-    )
-    event.listen(engine, "connect", _set_up_connection)
-    return engine
-
-
-def _dispose(engine: Engine, pid: int) -> None:
-    """Close an engine's connections, unless they are a parent process's."""
-    if pid == os.getpid():
-        engine.dispose()
-    else:
-        _inherited.append(engine.pool)
-
-
 def _do_nothing() -> None:
     """Let go of nothing."""
-
-
-def _identity(path: str | None) -> tuple[int, int] | None:
-    """Tell a file from another one that takes its place."""
-    try:
-        found = os.stat(path) if path is not None else None
-    except OSError:
-        return None
-    return None if found is None else (found.st_dev, found.st_ino)
-
-
-def _set_up_connection(connection: Any, _record: object) -> None:
-    # SQLite does not wait for a lock here; who holds it may be setting the very same mode.
-    with contextlib.suppress(sqlite3.OperationalError):
-        connection.execute("PRAGMA journal_mode = WAL").close()
-    for pragma in _PRAGMAS:
-        connection.execute(pragma).close()
-
-
-def _create_private(path: str) -> None:
-    """Make the file for its owner's eyes only; SQLite gives its journals the same mode."""
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-
-
-def _lock(connection: Connection) -> None:
-    """Become the only writer until the transaction ends: what is read now stays true."""
-    driver: Any = connection.connection.dbapi_connection
-    if not driver.in_transaction:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _newest() -> int:
