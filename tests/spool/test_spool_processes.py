@@ -208,19 +208,21 @@ def test_a_child_does_not_keep_its_parents_lock(tmp_path: Path) -> None:
         if os.fork():
             os._exit(0)
         os.write(ready[1], b"x")
-        os.read(go[0], 1)
+        os.close(go[1])
+        os.read(go[0], 1)  # or its end, should the test fail
         os._exit(0)
     os.waitpid(parent, 0)
     os.read(ready[0], 1)  # the child lives
-    [lock] = (tmp_path / "spool").glob("*.lock")
-    with lock.open("r+b") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    heir = heir_of(tmp_path / "spool")
-    assert drain(heir) == [b"parent"]
-    heir.close()
-    os.write(go[1], b"x")
-    for descriptor in (*ready, *go):
-        os.close(descriptor)
+    try:
+        [lock] = (tmp_path / "spool").glob("*.lock")
+        with lock.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        heir = heir_of(tmp_path / "spool")
+        assert drain(heir) == [b"parent"]
+        heir.close()
+    finally:
+        for descriptor in (*ready, *go):
+            os.close(descriptor)
 
 
 def fork_in_a_storm(folder: Path, forks: int) -> None:
