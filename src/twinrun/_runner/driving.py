@@ -327,10 +327,10 @@ class Drive:
 
 def _awaited_by(coroutine: Any) -> Iterator[Any]:
     """Give a coroutine and, one inside the other, those that it waits for."""
-    while isinstance(coroutine, (CoroutineType, GeneratorType)):
+    inner = {CoroutineType: "cr_await", GeneratorType: "gi_yieldfrom"}
+    while type(coroutine) in inner:
         yield coroutine
-        is_coroutine = isinstance(coroutine, CoroutineType)
-        coroutine = coroutine.cr_await if is_coroutine else coroutine.gi_yieldfrom
+        coroutine = getattr(coroutine, inner[type(coroutine)])
 
 
 def _is_suspended(coroutine: Any) -> bool:

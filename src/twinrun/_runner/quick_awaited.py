@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
+from functools import partial
 from time import perf_counter_ns
 from typing import Any, Final
 
@@ -44,11 +45,12 @@ def quick_awaited(
     control, account, current = lineup.control, recipe.account, settings.current
     coin = _coin(recipe)
     sampled = recipe if coin is None else attrs.evolve(recipe, sample=1.0)
+    surely = partial(execute, sampled, lineup)
     ticks = {reason: account.ticker(reason).ticks for reason in ("disabled", "enabled", "reentry")}
     pair = _pair(recipe, lineup) if is_simple else None
-    gate = current.quiet if recipe.publishers is None else current.plain
-    plain, inside, within = current.plain, scope.get, controlling.get
-    is_enabled = recipe.enabled is True
+    plain, is_enabled = current.plain, recipe.enabled is True
+    gate = current.quiet if recipe.publishers is None else plain
+    inside, within = scope.get, controlling.get
 
     async def run(*args: Any, **kwargs: Any) -> Any:
         if is_enabled and plain.is_open:
@@ -59,10 +61,8 @@ def quick_awaited(
                 answer = next(coin.answers, 2)
                 if not answer or (answer == 2 and not coin.ask()):
                     return await control(*args, **kwargs)
-            if pair is not None and gate.is_open:
-                ending = await pair(args, kwargs)
-            else:
-                ending = await execute(sampled, lineup, args, kwargs)
+            begin = pair if pair is not None and gate.is_open else surely
+            ending = await begin(args, kwargs)
         elif current.blocked is not None:
             next(ticks[current.blocked])
             return await control(*args, **kwargs)
