@@ -451,3 +451,36 @@ def test_where_no_thread_can_be_had_the_control_runs_alone() -> None:
         """
     )
     assert out == "{1} True {'no thread': 100}\nTrue 1\n"
+
+
+@pytest.mark.parametrize("patched", ["before", "after"])
+def test_it_works_under_gevent(patched: str) -> None:
+    """Workers are greenlets then, wherever the patching comes; a hanging one is abandoned too."""
+    pytest.importorskip("gevent")
+    patch = "from gevent import monkey; monkey.patch_all()\n"
+    program = """
+        import gevent
+        made = Experiment("greenlets", control=lambda n: n, mode="background", publishers=(),
+                          candidate=lambda n: time.sleep(0.001) or n, breaker=None)
+        loops = [gevent.spawn(lambda: [made(n) for n in range(20)]) for _ in range(10)]
+        gevent.joinall(loops, raise_error=True)
+        hung = Experiment("hung", mode="concurrent", publishers=(), timeout=0.01)
+        result = hung.observe(control=lambda: 1, candidate=lambda: time.sleep(3600))
+        print(flush(30), tallies()["greenlets"].experiments, result.comparisons[0].outcome)
+        """
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            (patch if patched == "before" else "")
+            + "import time, twinrun\nfrom twinrun import *\n"
+            + (patch if patched == "after" else "")
+            + textwrap.dedent(program),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=WATCHDOG,
+        env={**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(twinrun.__file__))},
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True 200 timed_out\n", "")

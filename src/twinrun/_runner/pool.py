@@ -142,6 +142,12 @@ class Pool:
         finally:
             self._flushes.remove(waiting)
 
+    def hook_exit(self) -> None:
+        """Have the process drain this when it exits."""
+        from twinrun._delivery.exits import before_exit
+
+        before_exit(self.drain)
+
     def drain(self, deadline: float) -> None:
         """Flush, then take nothing more and count what is left as skipped: "exit"."""
         self.flush(deadline)
@@ -175,9 +181,7 @@ class Pool:
             places = (_STUCK + 1) * workers + 1 - len(self._stuck)
             if len(self._seats) < min(workers, places) and monotonic() >= self._hire_after:
                 if not self._queues:
-                    from twinrun._delivery.exits import before_exit
-
-                    before_exit(self.drain)
+                    self.hook_exit()
                 self._seats.add(seat)
                 # Not a threading.Thread, whose start waits for a lock that a caller may hold.
                 _thread.start_new_thread(self._work, (seat, self._jobs()))
@@ -229,6 +233,7 @@ class Pool:
         seat.limit = (deadline, abandon, owner)
         mine = object()
         if self._watching.setdefault("by", mine) is mine:
+            self._watch = Wakeup()  # not before: gevent may have replaced what it is made of
             try:
                 _thread.start_new_thread(self._watch_over, ())
             except RuntimeError:
