@@ -4,7 +4,7 @@ import math
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from twinrun._delivery.sifting import TRIES, Sifter
@@ -48,6 +48,7 @@ class Bench:
             return False
 
 
+@example(batch=1, count=3, poison={0, 1, 2}, outage=0)  # the oldest are all poison
 @given(
     st.integers(1, 12),
     st.integers(0, 40),

@@ -13,6 +13,7 @@ TRIES: Final = 3
 """So often a record fails, while others go through, before it is set aside."""
 
 _ENOUGH: Final = 3  # records that fail one by one and in a row: it is the sink
+_WINDOW: Final = 1000  # of so many the next are chosen where the oldest have failed like that
 
 K = TypeVar("K")
 
@@ -56,13 +57,15 @@ class Sifter(Generic[K]):
 
         Raises what the sink raised if nothing went through since; what is not `contained` at once.
         """
+        # Where the sink seemed down, the oldest records may all be poison: others are tried then.
+        anywhere = self._in_a_row >= _ENOUGH
         self._doubted, self._in_a_row = {}, 0
         error = self._retry_suspects(deadline, contained)
         left = limit - len(self._suspects)
         while left > 0:
             if time.monotonic() > deadline:
                 return False
-            items = self._fresh(min(left, self._batch))
+            items = self._fresh(min(left, self._batch), anywhere)
             if not items:
                 break
             left -= len(items)
@@ -73,11 +76,12 @@ class Sifter(Generic[K]):
             raise error
         return not self._suspects
 
-    def _fresh(self, limit: int) -> list[tuple[K, bytes]]:
-        """Give the oldest records of which none is suspected."""
+    def _fresh(self, limit: int, anywhere: bool) -> list[tuple[K, bytes]]:
+        """Give records of which none is suspected: the oldest, or any."""
         aside = self._suspects.keys() | self._doubted.keys()
-        items = self._source.read(limit + len(aside))
-        return [item for item in items if item[0] not in aside][:limit]
+        read = self._source.read((_WINDOW if anywhere else limit) + len(aside))
+        items = [item for item in read if item[0] not in aside]
+        return self._random.sample(items, min(limit, len(items))) if anywhere else items[:limit]
 
     def _retry_suspects(
         self, deadline: float, contained: type[BaseException]
