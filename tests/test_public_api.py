@@ -155,6 +155,7 @@ PUBLIC: dict[str, set[str]] = {
         "is_evidence_only",
         "raising",
         "recording",
+        "under_way",
     },
     "twinrun.spool": {"Counts", "Position", "Spool"},
     "twinrun.store": {

@@ -256,6 +256,30 @@ def test_flush_is_true_only_if_all_was_delivered(stuck: Any) -> None:
     assert flush(0.1) is True
 
 
+def test_a_stuck_publisher_takes_no_other_ones_time() -> None:
+    """Not even one whose flush does not come back: the others are flushed, and flush says no."""
+    release, flushed = threading.Event(), threading.Event()
+
+    class Stuck(Sink):
+        def flush(self, timeout: float) -> Any:
+            return release.wait(60)
+
+    class Prompt(Sink):
+        def flush(self, timeout: float) -> Any:
+            if timeout > 0:
+                flushed.set()
+            return True
+
+    try:
+        for publishers in ([Stuck(True), Prompt(True)], [Prompt(True), Stuck(True)]):
+            flushed.clear()
+            configure(publishers=publishers)
+            assert flush(0.2) is False
+            assert flushed.wait(30)
+    finally:
+        release.set()
+
+
 SWITCH = """
 import twinrun
 ran = []

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from twinrun import _accounts
 from twinrun._forks import after_fork_in_child
 from twinrun._kinds import is_unwaited
+from twinrun._wakeups import Wakeup
 from twinrun.errors import ConfigurationError
 from twinrun.result import Result
 from twinrun.typing import OnFailure, PublisherLike
@@ -323,22 +324,42 @@ def flush(timeout: float = 5.0) -> bool:
     """Wait at most so many seconds for runs under way, then for publishers to deliver them.
 
     Those of single experiments too. Gives True only if all is over and delivered. A publisher
-    without a `flush` has nothing to wait for.
+    without a `flush` has nothing to wait for; they are flushed beside each other, so that one which
+    is stuck takes nobody's time.
     """
     deadline = time.monotonic() + timeout
     done = True
     for wait in under_way:
         done = wait(deadline) and done
     used = [p for account in _accounts.accounts().values() for p in account.publishers]
-    for publisher in {id(p): p for p in (*current.publishers, *used)}.values():
-        flush_one = getattr(publisher, "flush", None)
-        if flush_one is None:
-            continue
+    every = {id(p): p for p in (*current.publishers, *used)}.values()
+    flushes = [p.flush for p in every if getattr(p, "flush", None) is not None]
+    return _flush_all(flushes, deadline) and done
+
+
+def _flush_all(flushes: Sequence[Callable[[float], Any]], deadline: float) -> bool:
+    """Call each with the seconds that are left, on a thread of its own: it may not come back."""
+    answers: list[bool] = []
+    arrived = Wakeup()
+
+    def ask(flush_one: Callable[[float], Any], contained: type[BaseException]) -> None:
+        answer = False
         try:
-            done = bool(flush_one(max(0.0, deadline - time.monotonic()))) and done
-        except Exception:
-            done = False
-    return done
+            answer = bool(flush_one(max(0.0, deadline - time.monotonic())))
+        except contained:
+            answer = False
+        finally:
+            answers.append(answer)
+            arrived.set()
+
+    for flush_one in flushes:
+        try:
+            _thread.start_new_thread(ask, (flush_one, BaseException))
+        except RuntimeError:  # there is no thread to be had
+            ask(flush_one, Exception)
+    while len(answers) < len(flushes) and arrived.wait(deadline + _GRACE - time.monotonic()):
+        pass
+    return len(answers) == len(flushes) and all(answers)
 
 
 async def aflush(timeout: float = 5.0) -> bool:
