@@ -14,6 +14,7 @@ from twinrun._runner.background import execute
 from twinrun._runner.behaviours import CONTROL_NAME, Lineup, behaviours_of, lineup_of
 from twinrun._runner.choice import runner
 from twinrun._runner.inline import control_alone
+from twinrun._runner.pool import pool
 from twinrun._runner.recipe import Options, Recipe, recipe_of
 from twinrun.errors import ConfigurationError
 from twinrun.result import Result
@@ -65,6 +66,8 @@ class Experiment:
         named = behaviours_of(name, control, candidate, candidates, recipe.baseline)
         lineup = lineup_of(name, named, CONTROL_NAME) if control is not None else None
         run = _no_control(name) if lineup is None else runner(recipe, lineup)
+        if recipe.mode != "inline":
+            pool.hook_exit()  # now, so that exit handlers of the application may still run it
         self.__attrs_init__(recipe, named, lineup, run)
 
     def __repr__(self) -> str:
