@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -30,3 +31,12 @@ def default_settings() -> Iterator[None]:
         queue=None,
         scrub=None,
     )
+
+
+@pytest.fixture
+def small_heap() -> Iterator[None]:
+    """Let the collector look only at what the test makes: it is asked often, and pytest holds much."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()

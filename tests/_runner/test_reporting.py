@@ -228,7 +228,7 @@ def test_a_mismatch_error_names_and_shows_everything_cleaned() -> None:
     text = str(caught.value)
     assert "reporting.text" in text
     assert text.count("cleaned") >= 2
-    assert "$['secret']" in text or "$.secret" in text
+    assert "$[*] changed" in text  # a key of the data is data
     assert "{'secret'" not in text
     assert caught.value.result.mismatched
     assert caught.value.__cause__ is None
