@@ -107,7 +107,11 @@ def test_a_group_gives_its_examples_as_recorded() -> None:
         "order": ["control", "api"],
         "context": {"user": 1},
         "control": {"name": "control", "value": 1},
-        "candidate": {"name": "api", "exception": {"type": "ValueError", "message": ""}},
+        "candidate": {
+            "name": "api",
+            "exception": {"type": "ValueError", "message": ""},
+            "differences": [],
+        },
     }
     exemplar = Exemplar(
         fingerprint="abc",

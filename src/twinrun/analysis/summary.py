@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import attrs
 
+from twinrun.analysis.wholes import sides
 from twinrun.histogram import Histogram
 from twinrun.observation import NOTHING
 from twinrun.result import BASELINE, Outcome
@@ -228,7 +229,7 @@ def example(payload: Mapping[str, Any]) -> Example:
         return Example(None, None, control, candidate)
     first = differences[0]
     if not isinstance(control, Raised) and not isinstance(candidate, Raised):
-        control, candidate = first.get("control", NOTHING), first.get("candidate", NOTHING)
+        control, candidate = sides(payload, first)
     return Example(first["path"], first["kind"], control, candidate)
 
 

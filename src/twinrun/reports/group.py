@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
-from typing import Any
+from typing import Any, Final
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from twinrun.analysis.summary import observed
-from twinrun.observation import NOTHING
-from twinrun.reports import figures
+from twinrun.analysis.wholes import sides
+from twinrun.reports import figures, remarks
+from twinrun.reports.beside import side_by_side
+from twinrun.reports.passages import are_long, passages
 from twinrun.reports.terminal import indented, print_out, table
 from twinrun.reports.texts import block, line
-from twinrun.reports.values import contrast, lines
+from twinrun.reports.values import contrast, named
 from twinrun.store import Exemplar, GroupRecord
 
 __all__ = ["show"]
+
+_PLACES: Final = 10  # of a group that are listed above its examples
+_TEXTS: Final = 5  # long texts of one example that are told apart
 
 
 def show(
@@ -34,6 +38,8 @@ def show(
     parts: list[RenderableType] = list(_heading(record, total))
     for exemplar in exemplars:
         parts += ["", *_example(exemplar, kept)]
+    if said := remarks.legend(exemplars):
+        parts += ["", *(Text(sentence, style="dim") for sentence in said)]
     if not kept:
         parts += ["", Text("No example was kept.", style="dim")]
     elif len(exemplars) < kept:
@@ -61,8 +67,11 @@ def _heading(record: GroupRecord, total: int) -> Iterator[RenderableType]:
     }
     for name, fact in facts.items():
         rows.add_row(Text(name, style="dim"), Text(line(fact)))
-    for kind, path in zip_longest(record.kinds, record.paths, fillvalue=""):
+    places = list(zip_longest(record.kinds, record.paths, fillvalue=""))
+    for kind, path in places[:_PLACES]:
         rows.add_row(Text(line(kind), style="dim"), Text(line(path)))
+    if (more := len(places) - _PLACES) > 0:
+        rows.add_row("", Text(f"and {more} more place{'s' * (more > 1)}", style="dim"))
     yield indented(rows)
 
 
@@ -74,12 +83,8 @@ def _example(exemplar: Exemplar, kept: int) -> Iterator[RenderableType]:
     yield Text(f"{title}, {figures.moment(exemplar.recorded_at)} UTC", style="bold")
     yield indented(_circumstances(exemplar))
     yield ""
-    yield indented(_side_by_side(control, candidate))
-    if payload["candidate"]["differences"]:
-        yield ""
-        yield indented(_differences(candidate["differences"]))
-        if cut := candidate.get("differences_cut"):
-            yield indented(Text(f"and {figures.count(cut)} more differences", style="dim"))
+    yield from map(indented, side_by_side(control, candidate))
+    yield from map(indented, _differences(payload))
     for observation in (control, candidate):
         if observation.get("traceback"):
             yield ""
@@ -104,56 +109,47 @@ def _circumstances(exemplar: Exemplar) -> Table:
             rows.add_row(Text(name, style="dim"), Text(line(fact)))
     label = "context"
     for name, value in exemplar.payload["context"].items():
-        first, *others = lines(value)
-        text = Text("\n".join([f"{line(name)}: {first}", *others]))
-        rows.add_row(Text(label, style="dim"), text)
+        rows.add_row(Text(label, style="dim"), Text("\n".join(named(name, value))))
         label = ""
     return rows
 
 
-def _side_by_side(control: Mapping[str, Any], candidate: Mapping[str, Any]) -> Table:
-    """Set both outcomes beside each other, line by line, marking the lines that differ.
-
-    As in sdiff: `|` stands between lines that differ, `<` after one that only the control has, `>`
-    before one that only the candidate has.
-    """
-    made = table((_side_heading(control), "left"), ("", "left"), (_side_heading(candidate), "left"))
-    left, right = lines(observed(control)), lines(observed(candidate))
-    for operation, i, j, k, m in difflib.SequenceMatcher(None, left, right).get_opcodes():
-        for ours, theirs in zip_longest(left[i:j], right[k:m]):
-            if operation == "equal":
-                made.add_row(Text(ours), "", Text(theirs))
-            else:
-                mark = "<" if theirs is None else ">" if ours is None else "|"
-                made.add_row(
-                    Text(ours or "", style="green"),
-                    Text(mark, style="bold"),
-                    Text(theirs or "", style="red"),
-                )
-    return made
-
-
-def _side_heading(observation: Mapping[str, Any]) -> str:
-    """Name one side and the time it took."""
-    heading = f"{line(observation['name'])}, {figures.duration(observation['duration_ns'] / 1e9)}"
-    if observation.get("cpu_time") is not None:
-        heading += f" (CPU {figures.duration(observation['cpu_time'])})"
-    return heading
-
-
-def _differences(differences: Sequence[Mapping[str, Any]]) -> Table:
-    """List the differences, each with both sides."""
+def _differences(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """List the differences, each with both sides; then the long texts among them."""
     made = table(
         ("difference", "left"), ("where", "left"), ("control", "left"), ("candidate", "left")
     )
-    for difference in differences:
-        control, candidate = contrast(
-            difference.get("control", NOTHING), difference.get("candidate", NOTHING)
-        )
+    texts, found = [], payload["candidate"]["differences"]
+    both = observed(payload["control"]), observed(payload["candidate"])
+    if not found and are_long(*both):
+        texts.append(("$", *both))
+    for difference in found:
+        if difference["kind"] == "raised" and difference["path"] == "$":
+            continue  # both sides stand above, in full
+        control, candidate = sides(payload, difference)
+        if are_long(control, candidate):
+            texts.append((difference["path"], control, candidate))
+        ours, theirs = contrast(control, candidate)
         made.add_row(
             Text(line(difference["kind"])),
             Text(line(difference["path"])),
-            Text(control, style="green"),
-            Text(candidate, style="red"),
+            Text(ours, style="green"),
+            Text(theirs, style="red"),
         )
-    return made
+    if made.row_count:
+        yield ""
+        yield made
+    if left_out := remarks.differences(payload["candidate"]):
+        yield Text(left_out, style="dim")
+    yield from _texts(texts)
+
+
+def _texts(texts: Sequence[tuple[str, str, str]]) -> Iterator[RenderableType]:
+    """Write long texts, told apart by lines or words."""
+    for path, control, candidate in texts[:_TEXTS]:
+        yield ""
+        yield Text(f"text at {line(path)}", style="bold")
+        yield from map(indented, passages(control, candidate))
+    if (more := len(texts) - _TEXTS) > 0:
+        text = f"and {more} more text{'s' * (more > 1)} that differ: --json has them all"
+        yield Text(text, style="dim")

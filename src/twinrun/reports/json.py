@@ -22,7 +22,9 @@ from twinrun.analysis.summary import (
     Quantiles,
     Raised,
 )
+from twinrun.analysis.wholes import sides
 from twinrun.observation import NOTHING
+from twinrun.reports.passages import are_long, spanned
 from twinrun.store import Exemplar, GroupRecord
 
 __all__ = ["VERSION", "group", "report"]
@@ -144,8 +146,19 @@ def _exemplar(exemplar: Exemplar) -> dict[str, Any]:
         "host": exemplar.host,
         "pid": exemplar.pid,
         "release": exemplar.release,
-        **{key: exemplar.payload[key] for key in ("context", "order", "control", "candidate")},
+        **{key: exemplar.payload[key] for key in ("context", "order", "control")},
+        "candidate": _judged(exemplar.payload),
     }
+
+
+def _judged(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the candidate, and of its differences in long texts where in the text they are."""
+    differences = []
+    for difference in payload["candidate"]["differences"]:
+        both = sides(payload, difference)
+        spans = {"spans": spanned(*both)} if are_long(*both) else {}
+        differences.append({**difference, **spans})
+    return {**payload["candidate"], "differences": differences}
 
 
 def _moment(when: datetime.datetime) -> str:

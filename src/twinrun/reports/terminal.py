@@ -169,7 +169,8 @@ def _groups(summary: ExperimentSummary, apart: bool, width: int) -> Iterator[Ren
     rows = [_group(group, apart) for group in summary.groups]
     headings = ["group", "count", "share", *(["candidate"] if apart else []), "kind", "where"]
     widths = [max(map(cell_len, column)) for column in zip(headings, *rows, strict=True)][:-1]
-    while sum(widths) + _GAP * len(widths) > width - _WHERE:
+    where = min(_WHERE, max(cell_len(row[-1]) for row in [headings, *rows]))
+    while sum(widths) + _GAP * len(widths) > width - where:
         widths[widths.index(max(widths))] -= 1
     yield _aligned(headings, widths, style="dim")
     for group, row in zip(summary.groups, rows, strict=True):

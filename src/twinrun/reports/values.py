@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import takewhile
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -12,12 +11,12 @@ from twinrun.analysis.summary import Raised
 from twinrun.observation import NOTHING
 from twinrun.reports.texts import line
 
-__all__ = ["SHORT", "contrast", "lines", "short"]
+__all__ = ["SHORT", "common", "contrast", "lines", "named", "short"]
 
 SHORT: Final = 60
 """How many characters of a value are shown where it has to share a line."""
 
-_SEARCHED = 2_000  # characters in which two sides are searched for where they begin to differ
+_SEARCHED = 10_000  # characters in which two sides are searched for where they begin to differ
 _TYPE = "$type"
 _NOTES = {
     "$more": "… {} more",
@@ -52,12 +51,16 @@ def contrast(control: Any, candidate: Any, limit: int = SHORT) -> tuple[str, str
     """Write two sides shortly, leaving out a long beginning in which they don't differ."""
     ours, theirs = short(control, _SEARCHED), short(candidate, _SEARCHED)
     if max(len(ours), len(theirs)) > limit:
-        same = sum(
-            1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(ours, theirs, strict=False))
-        )
+        same = common(ours, theirs)
         if (start := same - limit // 4) > limit // 4:
             ours, theirs = "…" + ours[start:], "…" + theirs[start:]
     return _cut(ours, limit), _cut(theirs, limit)
+
+
+def common(ours: str, theirs: str) -> int:
+    """Count the characters that two texts have in common at their beginning."""
+    pairs = enumerate(zip(ours, theirs, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(ours), len(theirs)))
 
 
 def _cut(text: str, limit: int) -> str:
@@ -84,6 +87,13 @@ def lines(side: Any) -> list[str]:
         inner[-1] += ","
         written += ["  " + row for row in inner]
     return [*written, closing]
+
+
+def named(key: str, value: Any) -> list[str]:
+    """Write one item of a cleaned mapping on lines, or in words what cleaning left out of it."""
+    label, element = _element(key, value, f"{line(_key(key))}: ")
+    first, *others = lines(element)
+    return [label + first, *others]
 
 
 def _parts(side: Any) -> Iterator[str]:
