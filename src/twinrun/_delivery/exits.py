@@ -10,6 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, Final, Protocol
 
 from twinrun._delivery.waiting import Request
@@ -32,6 +33,23 @@ class Ending(Protocol):
     def end(self) -> None:
         """Take nothing more, and count what is left."""
 
+
+_USED_LATE: Final = (
+    "copy",
+    "hashlib",
+    "json",
+    "linecache",
+    "logging",
+    "numbers",
+    "queue",
+    "twinrun._logging",
+    "unicodedata",
+)
+"""What is imported where it is used, by threads of ours.
+
+If the process forks in the middle of an import, the child waits for ever for its end: so all this
+is there before any thread is.
+"""
 
 _open: Final[weakref.WeakSet[Ending]] = weakref.WeakSet()
 _first: Final[list[Callable[[float], object]]] = []
@@ -58,7 +76,7 @@ def before_exit(drain: Callable[[float], object]) -> None:
 
 
 def hook() -> None:
-    """Hook the exit of this process, wherever it may come from.
+    """Hook the exit of this process, wherever it may come from, before there is any thread.
 
     What is hooked while exit handlers run comes too late; they run in the opposite order.
     Children of multiprocessing skip atexit in many cases, but run its finalizers; workers of its
@@ -66,6 +84,8 @@ def hook() -> None:
     """
     if _hooked == [os.getpid()]:
         return
+    for name in _USED_LATE:
+        import_module(name)
     is_inherited = bool(_hooked) and not _is_child()  # those of multiprocessing forget it
     _hooked[:] = [os.getpid()]
     _spent[:] = [0.0]

@@ -8,6 +8,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from importlib import import_module
 from math import inf
 from time import monotonic
 from typing import Any, Final, Protocol
@@ -146,6 +147,7 @@ class Pool:
         """Have the process drain this when it exits."""
         from twinrun._delivery.exits import before_exit
 
+        import_module("twinrun.publishers.structlog")  # now, as `exits` does with all used late
         before_exit(self.drain)
 
     def drain(self, deadline: float) -> None:

@@ -47,6 +47,10 @@ class StorePublisher:
         interval: float = INTERVAL,
     ) -> None:
         self._store = _store(url_or_engine)
+        # Not at its first use, on another thread: the process may fork in the middle of an import.
+        from twinrun.store import incoming
+
+        self._incoming = incoming
         self._release = os.environ.get("TWINRUN_RELEASE") if release is None else release
         self._delivery = Delivery(self, name=str(self), interval=interval)
         self.after_fork()
@@ -86,16 +90,13 @@ class StorePublisher:
 
     def wants(self, result: Result) -> bool:
         """Say whether a candidate of a result is worth an exemplar."""
-        from twinrun.store.incoming import KEPT
-
-        return any(comparison.outcome in KEPT for comparison in result.comparisons)
+        kept = self._incoming.KEPT
+        return any(comparison.outcome in kept for comparison in result.comparisons)
 
     def record(self, result: Result) -> bytes:
         """Make the record of a result, cleaned."""
-        from twinrun.store import incoming
-
         self._check_process()
-        return incoming.record(
+        return self._incoming.record(
             cleaners.payload(result),
             experiment=result.experiment,
             recorded_at=datetime.datetime.now(datetime.UTC),
@@ -106,9 +107,8 @@ class StorePublisher:
 
     def deliver(self, records: list[bytes]) -> None:
         """Write records to the store, all or none; it knows again what it has already."""
-        from twinrun.store.incoming import mismatches
-
-        self._store.write(mismatches=[m for record in records for m in mismatches(record)])
+        found = [m for record in records for m in self._incoming.mismatches(record)]
+        self._store.write(mismatches=found)
 
     def idle(self, ledgers: Sequence[Ledger]) -> None:
         """Write what each ledger's tally gained since it was last written."""

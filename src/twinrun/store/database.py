@@ -69,6 +69,7 @@ class Store:
     ) -> None:
         self._given = url_or_engine if isinstance(url_or_engine, Engine) else None
         self._url = _url(url_or_engine)
+        self._url.get_dialect()  # imported now: threads should not import while the process forks
         self._create = create
         self._engine: Engine | None = None
         self._pid = 0
