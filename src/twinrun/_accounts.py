@@ -158,6 +158,8 @@ class Account:
         for ticker in self._tickers.values():
             ticker.take()
         self._latest = Tally()
+        self._is_read = True  # since then nothing was counted
+        self._refused = 0
         self._experiments = 0
         self._outcomes: defaultdict[str, Counter[Outcome]] = defaultdict(Counter)
         self._counts: dict[str, Counter[str]] = {
@@ -233,28 +235,43 @@ class Account:
             self._busy = True
             try:
                 self._fold()
-                if read:
+                if read and self._has_news():
                     self._latest = self._snapshot()
+                    self._is_read = True
             finally:
                 self._busy = False
 
+    def _has_news(self) -> bool:
+        """Say whether anything was counted since the last reading, which costs more than to ask."""
+        refused = sum(coin.refusals() for coin in list(self._coins.values()))
+        if self._is_read and refused == self._refused:
+            return False
+        self._refused = refused
+        return True
+
     def _fold(self) -> None:
+        """Add all that was gathered to the totals."""
         for pairs in list(self._pairs.values()):
             self._fold_pairs(pairs, CONTROL_FIRST, pairs.control_first)
             self._fold_pairs(pairs, CONTROL_LAST, pairs.control_last)
         for _ in range(len(self._events)):
+            self._is_read = False
             kind, name, *rest = self._events.popleft()
             if kind == "run":
                 self._fold_run(name, *rest)
             else:
                 self._counts[kind][name] += rest[0]
         for reason, ticker in list(self._tickers.items()):
-            self._counts["skip"][reason] += ticker.take()
+            steps = ticker.take()
+            if steps:
+                self._is_read = False
+                self._counts["skip"][reason] += steps
 
     def _fold_pairs(self, pairs: Pairs, order: str, buffer: list[tuple[int, int]]) -> None:
         """Fold matched runs, in steps that run in C for the most part."""
         if not buffer:
             return
+        self._is_read = False
         batch = buffer[:]
         del buffer[: len(batch)]  # what other threads append meanwhile stays
         self._experiments += len(batch)
@@ -291,7 +308,7 @@ class Account:
 
     def _snapshot(self) -> Tally:
         skipped = Counter(self._counts["skip"])
-        skipped["sample"] += sum(coin.refusals() for coin in list(self._coins.values()))
+        skipped["sample"] += self._refused
         return Tally(
             experiments=self._experiments,
             outcomes={name: dict(counts) for name, counts in self._outcomes.items()},
