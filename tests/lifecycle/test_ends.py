@@ -25,13 +25,18 @@ from twinrun.publishers import StorePublisher
 
 configure(publishers=[StorePublisher(sys.argv[1])])
 
-@experiment("ends.double", candidate=lambda n: 2 * n + n % 2, mode=sys.argv[2], breaker=None)
 def double(n):
     return 2 * n
 
+DOUBLES = [
+    experiment(name, candidate=lambda n: 2 * n + n % 2, mode=name, breaker=None)(double)
+    for name in ("inline", "background")
+]
+
 def work(_=None):
     for n in range(RUNS):
-        assert double(n) == 2 * n
+        for each in DOUBLES:
+            assert each(n) == 2 * n
 
 def work_and_fork():
     work()
@@ -95,27 +100,27 @@ ENDS = {
 }
 
 
-def run(path: Path, end: str, mode: str, *options: str) -> subprocess.CompletedProcess[str]:
+def run(path: Path, end: str, *options: str) -> subprocess.CompletedProcess[str]:
     """Run the program in a process group of its own, and wait for all of it."""
     script = path / "program.py"
     script.write_text(PROGRAM.replace("END", end).replace("RUNS", str(RUNS)))
-    command = [sys.executable, *options, str(script), str(path / "store.db"), mode]
+    command = [sys.executable, *options, str(script), str(path / "store.db")]
     return subprocess.run(command, capture_output=True, text=True, timeout=WATCHDOG, check=False)
 
 
-@pytest.mark.parametrize("mode", ["inline", "background"])
 @pytest.mark.parametrize("end", list(ENDS))
-def test_every_run_is_counted_and_every_mismatch_stored_once(
-    tmp_path: Path, end: str, mode: str
-) -> None:
+def test_every_run_is_counted_and_every_mismatch_stored_once(tmp_path: Path, end: str) -> None:
     """By every way to end that lets a process finish, and in the children of every kind."""
     text, times, status = ENDS[end]
-    ended = run(tmp_path, text, mode)
+    ended = run(tmp_path, text)
     assert ended.returncode == status, ended.stderr
     with Store(tmp_path / "store.db") as store:
-        tally = store.tally("ends.double")
-        [group] = store.groups("ends.double")
-    assert (tally.runs, tally.experiments) == (times * RUNS, times * RUNS), ended.stderr
-    assert tally.outcomes["candidate"][Outcome.MISMATCHED] == times * RUNS // 2
-    assert group.count == times * RUNS // 2
-    assert tally.dropped == {}
+        for mode in ("inline", "background"):
+            tally = store.tally(mode)
+            runs = times * RUNS
+            if end == "an exit handler of the application" and sys.version_info >= (3, 12):
+                assert tally.runs == runs  # threads can't be started any more
+                runs -= tally.skipped.get("no thread", 0)
+            assert (tally.experiments, tally.dropped) == (runs, {}), ended.stderr
+            assert tally.outcomes["candidate"][Outcome.MISMATCHED] == runs // 2
+            assert sum(group.count for group in store.groups(mode)) == runs // 2
