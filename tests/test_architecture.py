@@ -125,6 +125,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "_runner.awaiting",
         "_runner.driving",
         "_runner.tasks",
+        "_runner.publishing",
         "_runner.asynchronous",
         "_runner.quick_awaited",
         "_runner.streams.closing",
@@ -174,6 +175,7 @@ LONGEST_FILE, LONGEST_FUNCTION = 400, 40
 LONG_FUNCTIONS: dict[str, str] = {
     "twinrun._runner.handover.handover": "a run function, whose every call the caller pays for",
     "twinrun._runner.handover.run": "the same",
+    "twinrun._runner.quick_awaited._pair": "the same",
 }
 
 Tree: TypeAlias = dict[str, ast.Module]

@@ -56,6 +56,8 @@ class Publisher(Protocol):
 
     - `evidence_only = True`: it is handed only what is worth keeping (mismatched, ignored, timed
       out, inconclusive), so that a matching run need not build a Result for it.
+    - `any_thread = True`: awaited runs give it their results on another thread, while the caller
+      waits, so that the event loop need not.
     - `watch(ledger)`: called once in each process for each experiment that publishes here, at its
       first run; the publisher may read the ledger's tally from then on.
     - `flush(timeout) -> bool`: wait at most so many seconds; True only if all was delivered.

@@ -13,6 +13,7 @@ from twinrun._runner.driving import Drive
 from twinrun._runner.endings import Ending
 from twinrun._runner.gates import Call, Plan, prepare
 from twinrun._runner.inline import Turns
+from twinrun._runner.publishing import conclude_awaited
 from twinrun._runner.recipe import Recipe, raises
 from twinrun._runner.scope import is_controlling
 from twinrun._runner.steps import Run, observed, result_of
@@ -58,7 +59,11 @@ async def _execute(plan: Plan, observe: bool) -> Ending:
     except BaseException:  # aimed at the caller
         recipe.account.skip("interrupted")
         raise
-    return turns.conclude(observe)
+    try:
+        turns.ending.result = await conclude_awaited(turns.over(observe))
+        return turns.ending
+    finally:
+        turns.let_go()
 
 
 async def _run_candidate(recipe: Recipe, call: Call) -> tuple[Ending, int, int | None]:

@@ -22,12 +22,12 @@ __all__ = ["Turns", "control_alone", "execute"]
 class Turns:
     """A run of which one behaviour after the other takes its turn."""
 
-    __slots__ = ("_began", "_candidates", "_ending", "_observations", "_plan")
+    __slots__ = ("_began", "_candidates", "_observations", "_plan", "ending")
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._began = perf_counter_ns()
-        self._ending = Ending(None)
+        self.ending = Ending(None)
         self._observations: dict[str, Observation] = {}
         self._candidates: list[Ending] = []  # of those that raised
 
@@ -41,34 +41,32 @@ class Turns:
         """Take what a behaviour did."""
         self._observations[call.name] = observation
         if call.context is None:
-            self._ending = ending
+            self.ending = ending
         elif ending.error is not None:
             self._candidates.append(ending)
 
-    def conclude(self, observe: bool) -> Ending:
-        """Conclude the run, and give how the control ended."""
-        plan, ending = self._plan, self._ending
+    def over(self, observe: bool) -> Run:
+        """Make the run that is over."""
+        plan = self._plan
         for candidate in self._candidates:
-            if candidate.error is not ending.error:
+            if candidate.error is not self.ending.error:
                 candidate.give_back()
-        try:
-            ending.result = conclude(
-                Run(
-                    recipe=plan.recipe,
-                    control=self._observations[plan.control_name],
-                    candidates=tuple([self._observations[name] for name in plan.candidate_names]),
-                    order=tuple([call.name for call in plan.calls]),
-                    context=plan.context,
-                    began_ns=self._began,
-                    observe=observe,
-                    permit=plan.permit,
-                )
-            )
-        finally:
-            for candidate in self._candidates:
-                candidate.give_up()
-            self._observations.clear()  # exceptions in it lead back to the frame that has this
-        return ending
+        return Run(
+            recipe=plan.recipe,
+            control=self._observations[plan.control_name],
+            candidates=tuple([self._observations[name] for name in plan.candidate_names]),
+            order=tuple([call.name for call in plan.calls]),
+            context=plan.context,
+            began_ns=self._began,
+            observe=observe,
+            permit=plan.permit,
+        )
+
+    def let_go(self) -> None:
+        """Forget what led back to frames, once the run is concluded."""
+        for candidate in self._candidates:
+            candidate.give_up()
+        self._observations.clear()  # exceptions in it lead back to the frame that has this
 
 
 def execute(plan: Plan, observe: bool = False) -> Ending:
@@ -78,7 +76,11 @@ def execute(plan: Plan, observe: bool = False) -> Ending:
         turns.before(call)
         run = _run_control if call.context is None else _run_candidate
         turns.after(call, *run(plan.recipe, call))
-    return turns.conclude(observe)
+    try:
+        turns.ending.result = conclude(turns.over(observe))
+        return turns.ending
+    finally:
+        turns.let_go()
 
 
 def _run_control(recipe: Recipe, call: Call) -> tuple[Ending, Observation]:

@@ -28,7 +28,7 @@ from twinrun._runner.reporting import fold
 from twinrun._runner.scope import CANDIDATE, scope
 from twinrun._runner.steps import Run, conclude, observed
 
-__all__ = ["concluder", "own_arguments", "quick"]
+__all__ = ["own_arguments", "quick", "run_of"]
 
 _TEMPLATE_LINE: Final = 35  # so that tracebacks show the line below that runs
 _TEMPLATE: Final = """
@@ -173,7 +173,7 @@ def _names(recipe: Recipe, lineup: Lineup) -> dict[str, Any]:
         "_account": account,
         "_active": account.active,
         "_candidate": candidate,
-        "_conclude": concluder(recipe, lineup.control_name, name),
+        "_conclude": _concluder(recipe, lineup.control_name, name),
         "_control": lineup.control,
         "_gate": current.quiet if recipe.publishers is None else current.plain,
         "_lineup": lineup,
@@ -246,29 +246,40 @@ def own_arguments(
         return None
 
 
-def concluder(recipe: Recipe, control: str, candidate: str) -> Callable[..., None]:
+def _concluder(recipe: Recipe, control: str, candidate: str) -> Callable[..., None]:
     """Make the function that concludes a run which did not simply match."""
 
-    def conclude_run(
-        ending: Ending, other: Ending, control_ns: int, other_ns: int, first: int, start: int
-    ) -> None:
-        if other.error is not None and other.error is not ending.error:
-            other.give_back()
+    def conclude_run(ending: Ending, other: Ending, *facts: int) -> None:
         try:
-            conclude(
-                Run(
-                    recipe=recipe,
-                    control=observed(control, ending.value, ending.error, control_ns),
-                    candidates=(observed(candidate, other.value, other.error, other_ns),),
-                    order=(control, candidate) if first else (candidate, control),
-                    context=recipe.context,  # type: ignore[arg-type]
-                    began_ns=start,
-                )
-            )
+            conclude(run_of(recipe, control, candidate, ending, other, *facts))
         finally:
             other.give_up()
 
     return conclude_run
+
+
+def run_of(
+    recipe: Recipe,
+    control: str,
+    candidate: str,
+    ending: Ending,
+    other: Ending,
+    control_ns: int,
+    other_ns: int,
+    first: int,
+    start: int,
+) -> Run:
+    """Make the run of a control and a candidate that are over."""
+    if other.error is not None and other.error is not ending.error:
+        other.give_back()
+    return Run(
+        recipe=recipe,
+        control=observed(control, ending.value, ending.error, control_ns),
+        candidates=(observed(candidate, other.value, other.error, other_ns),),
+        order=(control, candidate) if first else (candidate, control),
+        context=recipe.context,  # type: ignore[arg-type]
+        began_ns=start,
+    )
 
 
 _NAMES: Final[dict[str, Any]] = {

@@ -20,7 +20,8 @@ from twinrun._runner.containment import contained
 from twinrun._runner.driving import Drive
 from twinrun._runner.endings import Ending
 from twinrun._runner.isolation import shared_types
-from twinrun._runner.quick import concluder, own_arguments
+from twinrun._runner.publishing import conclude_awaited
+from twinrun._runner.quick import own_arguments, run_of
 from twinrun._runner.recipe import Recipe
 from twinrun._runner.reporting import fold
 from twinrun._runner.scope import CANDIDATE, HOOK, controlling, scope
@@ -93,7 +94,7 @@ def _pair(recipe: Recipe, lineup: Lineup) -> Callable[..., Coroutine[Any, Any, E
     [(name, candidate)] = lineup.candidates.items()
     account, control = recipe.account, lineup.control
     pairs = account.pairs(lineup.control_name, name)
-    conclude = concluder(recipe, lineup.control_name, name)
+    names = lineup.control_name, name
     begin: Any = Drive.quickly if kind_of(candidate) is Kind.COROUTINE else _driven
     flip, is_sharing = _FLIPS[str(recipe.order)], recipe.isolate == "share"
 
@@ -124,7 +125,11 @@ def _pair(recipe: Recipe, lineup: Lineup) -> Callable[..., Coroutine[Any, Any, E
             if len(buffer) >= account.limit:
                 fold(recipe)
         else:
-            conclude(ending, other, taken, other_ns, first, start)
+            facts = taken, other_ns, first, start
+            try:
+                await conclude_awaited(run_of(recipe, *names, ending, other, *facts))
+            finally:
+                other.give_up()
         return ending
 
     return pair

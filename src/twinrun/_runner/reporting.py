@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from twinrun import settings
@@ -15,7 +15,17 @@ from twinrun.result import BASELINE, Comparison, Outcome, Result
 from twinrun.settings import is_evidence_only
 from twinrun.typing import PublisherLike
 
-__all__ = ["Cleaned", "attend", "fold", "is_wanted", "publish", "raise_if_mismatched"]
+__all__ = [
+    "Cleaned",
+    "attend",
+    "fold",
+    "give",
+    "is_for_any_thread",
+    "is_wanted",
+    "raise_if_mismatched",
+    "takers",
+    "tell",
+]
 
 _EVIDENCE: Final = frozenset({Outcome.MISMATCHED, Outcome.TIMED_OUT, Outcome.INCONCLUSIVE})
 
@@ -87,13 +97,26 @@ def is_wanted(recipe: Recipe, comparisons: Sequence[Comparison]) -> bool:
     return any(evidence or not is_evidence_only(each) for each in _publishers(recipe))
 
 
-def publish(recipe: Recipe, result: Result) -> None:
-    """Give the result to everybody who takes it; none that fails keeps it from the others."""
+def takers(recipe: Recipe, result: Result) -> list[PublisherLike]:
+    """Give the publishers that take such a result."""
     evidence = any(c.outcome in _EVIDENCE for c in result.comparisons)
-    for publisher in _publishers(recipe):
-        if evidence or not is_evidence_only(publisher):
-            take: Any = getattr(publisher, "publish", publisher)
-            _contained(recipe, "publish", take, result)
+    return [each for each in _publishers(recipe) if evidence or not is_evidence_only(each)]
+
+
+def is_for_any_thread(publisher: PublisherLike) -> bool:
+    """Say whether a publisher does not mind on which thread it gets a result."""
+    return getattr(publisher, "any_thread", False) is True
+
+
+def give(recipe: Recipe, result: Result, publishers: Iterable[PublisherLike]) -> None:
+    """Give the result to publishers; none that fails keeps it from the others."""
+    for publisher in publishers:
+        take: Any = getattr(publisher, "publish", publisher)
+        _contained(recipe, "publish", take, result)
+
+
+def tell(recipe: Recipe, result: Result) -> None:
+    """Give the result, when it is published, to recorders and `after_run`."""
     for results in settings.current.recorders:
         results.append(result)
     if recipe.after_run is not None:

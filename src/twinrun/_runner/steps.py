@@ -19,16 +19,18 @@ from twinrun._runner.recipe import Recipe
 from twinrun._runner.reporting import (
     Cleaned,
     attend,
+    give,
     is_wanted,
-    publish,
     raise_if_mismatched,
+    takers,
+    tell,
 )
 from twinrun._runner.scope import HOOK, scope
 from twinrun.difference import DifferenceKind, Differences
 from twinrun.observation import NOTHING, Observation
 from twinrun.result import BASELINE, Comparison, Outcome, Result
 
-__all__ = ["Run", "conclude", "observed", "reached", "result_of"]
+__all__ = ["Run", "conclude", "observed", "reached", "result_of", "settle"]
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -80,6 +82,14 @@ def conclude(run: Run) -> Result | None:
     Raises:
         MismatchError: where `raise_on_mismatch` asks for it.
     """
+    result = settle(run, _publish)
+    if result is not None:
+        raise_if_mismatched(run.recipe, result, run.control.exception)
+    return result
+
+
+def settle(run: Run, publish: Callable[[Recipe, Result], None] | None = None) -> Result | None:
+    """Judge the candidates and count; give, and publish here, the Result that somebody wants."""
     recipe = run.recipe
     result = None
     outside = scope.get()
@@ -92,7 +102,8 @@ def conclude(run: Run) -> Result | None:
         _count(run, comparisons)
         if run.observe or is_wanted(recipe, comparisons):
             result = result_of(run, comparisons)
-            publish(recipe, result)
+            if publish is not None:
+                publish(recipe, result)
         else:
             _stand_ins(run)
         if run.permit is not None:
@@ -103,9 +114,13 @@ def conclude(run: Run) -> Result | None:
         recipe.account.fail("internal")
     finally:
         scope.set(outside)
-    if result is not None:
-        raise_if_mismatched(recipe, result, run.control.exception)
     return result
+
+
+def _publish(recipe: Recipe, result: Result) -> None:
+    """Give the result to everybody who takes it."""
+    give(recipe, result, takers(recipe, result))
+    tell(recipe, result)
 
 
 def _count(run: Run, comparisons: tuple[Comparison, ...]) -> None:

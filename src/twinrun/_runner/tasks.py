@@ -22,7 +22,7 @@ from twinrun._runner.scope import CANDIDATE, scope
 from twinrun._runner.steps import observed
 from twinrun._wakeups import Wakeup
 
-__all__ = ["execute", "started"]
+__all__ = ["TaskWakeup", "execute", "started"]
 
 _CLOSED: Final = "loop closed"
 """Why a run is skipped whose candidates ended with their event loop."""
@@ -49,7 +49,7 @@ async def execute(
     run = begin(recipe, lineup, args, kwargs, context)
     if run is None:
         return None
-    run.waiter = waiter = _TaskWakeup(loop) if observe else None
+    run.waiter = waiter = TaskWakeup(loop) if observe else None
     tasks: list[Task[None]] = []
     try:
         if recipe.mode == "concurrent":
@@ -153,7 +153,7 @@ _forks: Final = _Forks()
 after_fork_in_child(_forks)
 
 
-class _TaskWakeup(Wakeup):
+class TaskWakeup(Wakeup):
     """Wakes a task, from whatever thread."""
 
     __slots__ = ("future",)

@@ -48,6 +48,8 @@ class Buffered:
         ConfigurationError: an argument is not of that kind, or the spool can't be.
     """
 
+    any_thread = True
+
     def __init__(
         self,
         publisher: PublisherLike,

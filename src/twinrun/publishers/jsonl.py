@@ -28,6 +28,7 @@ class JSONLinesPublisher:
     """
 
     evidence_only = True
+    any_thread = True
 
     def __init__(self, path: str | os.PathLike[str], *, interval: float = INTERVAL) -> None:
         if not isinstance(path, str | os.PathLike):

@@ -38,6 +38,7 @@ class StorePublisher:
     """
 
     evidence_only = True
+    any_thread = True
 
     def __init__(
         self,

@@ -29,6 +29,7 @@ class StructlogPublisher:
     """
 
     evidence_only = True
+    any_thread = True
 
     def __init__(self, logger: Any = None) -> None:
         if logger is not None and not (hasattr(logger, "bind") and hasattr(logger, "warning")):

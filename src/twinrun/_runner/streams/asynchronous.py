@@ -13,6 +13,7 @@ from twinrun._runner.containment import contained
 from twinrun._runner.endings import Ending
 from twinrun._runner.gates import Call, Plan, begin
 from twinrun._runner.pending import Part
+from twinrun._runner.publishing import conclude_awaited
 from twinrun._runner.recipe import Recipe
 from twinrun._runner.scope import Controlling, is_controlling
 from twinrun._runner.streams.records import Playback, Record
@@ -143,8 +144,22 @@ class _Watch(Watch):
         finally:
             thrown = None  # its traceback may lead to this frame
         if is_over:
-            self._conclude()
+            await self._conclude_awaited()
         return ending
+
+    async def _conclude_awaited(self) -> None:
+        """Conclude, and let the event loop go on; a stream that is dropped waits for nothing."""
+        if self.caller() is None:
+            self._conclude()
+            return
+        run = self._over(is_dropped=False)
+        if run is None:
+            return
+        try:
+            await conclude_awaited(run)
+        finally:
+            run = None  # its exceptions lead back to this frame
+            self._let_go()
 
     async def _step(self, sent: Any, thrown: BaseException | None) -> Ending | None:
         """Have the control take one step, in the caller's own task and context."""

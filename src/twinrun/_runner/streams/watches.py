@@ -6,6 +6,7 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Any, ClassVar
 
+from twinrun._runner.endings import Ending
 from twinrun._runner.gates import Plan
 from twinrun._runner.recipe import Recipe, raises
 from twinrun._runner.scope import HOOK, scope
@@ -102,33 +103,49 @@ class Watch:
 
     def _conclude(self) -> None:
         """Judge, count and publish; what the control ignores a `close` with is not watched."""
+        is_dropped = self.caller() is None
+        run = self._over(is_dropped)
+        if run is None:
+            return
+        try:
+            conclude(run)
+        except MismatchError:
+            if not is_dropped:  # nobody is there to hear of it
+                raise
+        finally:
+            run = None  # its exceptions lead back to this frame
+            self._let_go()
+
+    def _over(self, is_dropped: bool) -> Run | None:
+        """Make the run that is over, if it is concluded here and now."""
         plan, self._plan = self._plan, None
         if plan is None:
-            return
-        is_dropped = self.caller() is None
+            return None
         for lane in self._lanes:
             lane.close()
         if self._record is not None:
             self._hand_over(Playback(self._record, plan, self.control, self._began_ns))
-            return
+            return None
         if is_dropped and scope.get() is HOOK:
             # A finalizer came in the middle of a callback, whose locks would wait for each other.
             self._recipe.account.skip("finalised")
             if plan.permit is not None:
                 plan.permit.drop()
-            return
-        control, endings = self.control, [each.ending for each in self._lanes if each.ending]
-        for each in endings:
+            return None
+        control = self.control
+        for each in self._endings():
             if control.ending is None or each.error is not control.ending.error:
                 each.give_back()
-        try:
-            conclude(self._run(plan))
-        except MismatchError:
-            if not is_dropped:  # nobody is there to hear of it
-                raise
-        finally:
-            for each in endings:
-                each.give_up()
+        return self._run(plan)
+
+    def _endings(self) -> list[Ending]:
+        """Give how those lanes ended that raised."""
+        return [lane.ending for lane in self._lanes if lane.ending]
+
+    def _let_go(self) -> None:
+        """Forget what led back to frames, once the run is concluded."""
+        for each in self._endings():
+            each.give_up()
 
     def _hand_over(self, playback: Playback) -> None:
         """Have the candidates driven off the caller's path."""
