@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -134,7 +133,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
     servers: list[subprocess.Popen[str]] = []
 
     def start(application: str, *command: str, **environment: str) -> subprocess.Popen[str]:
-        (tmp_path / "served.py").write_text(textwrap.dedent(application))
+        (tmp_path / "served.py").write_text(application)
+        (tmp_path / "gunicorn.conf.py").write_text(READY)
         server = subprocess.Popen(
             [sys.executable, "-m", *command],
             cwd=tmp_path,
@@ -146,7 +146,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
         )
         servers.append(server)
         deadline = time.monotonic() + WATCHDOG
-        while not listens(tmp_path / "socket"):
+        workers = 2 if command[0] == "gunicorn" else 0
+        while not (listens(tmp_path / "socket") and len([*tmp_path.glob("ready-*")]) >= workers):
             assert server.poll() is None, server.communicate()[0]
             assert time.monotonic() < deadline, "the server did not start"
             time.sleep(0.02)
@@ -185,6 +186,12 @@ def mismatches(store: Store, mode: str) -> int:
     """Give how many mismatches of a mode are stored."""
     return sum(group.count for group in store.groups(f"server.{mode}"))
 
+
+# A worker that has just been forked may miss the signal to end, whatever it serves.
+READY = """
+def post_worker_init(worker):
+    open(f"ready-{worker.pid}", "w").close()
+"""
 
 GUNICORN = ("gunicorn", "served:application", "--bind", "unix:socket", "--workers", "2")
 UVICORN = ("uvicorn", "served:application", "--uds", "socket")
