@@ -23,6 +23,7 @@ class Kind(enum.Enum):
 _FLAGS: Final = (
     (inspect.CO_ASYNC_GENERATOR, Kind.ASYNC_GENERATOR),
     (inspect.CO_COROUTINE, Kind.COROUTINE),
+    (inspect.CO_ITERABLE_COROUTINE, Kind.COROUTINE),  # what `types.coroutine` made of a generator
     (inspect.CO_GENERATOR, Kind.GENERATOR),
 )
 
