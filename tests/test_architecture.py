@@ -176,6 +176,7 @@ LONG_FUNCTIONS: dict[str, str] = {
     "twinrun._runner.handover.handover": "a run function, whose every call the caller pays for",
     "twinrun._runner.handover.run": "the same",
     "twinrun._runner.quick_awaited._pair": "the same",
+    "twinrun._runner.quick_awaited.pair": "the same",
 }
 
 Tree: TypeAlias = dict[str, ast.Module]

@@ -22,6 +22,7 @@ __all__ = [
     "calling",
     "cancellations",
     "cancels_of",
+    "control_raised",
     "current_task",
     "is_aimed",
     "is_awaitable",
@@ -73,14 +74,22 @@ async def run_control(
                 value = await metered
     except BaseException as error:
         taken = perf_counter_ns() - start
-        if not contained(error) or is_aimed(task, cancels, error):
+        raised = control_raised(task, cancels, error)
+        if raised is None:
             raise
-        shorten(error)
-        ending = Ending(None, error)
+        ending = raised
     else:
         taken = perf_counter_ns() - start
         ending = Ending(value)
     return ending, taken, None if metered is None else metered.cpu_ns
+
+
+def control_raised(task: Task[Any] | None, cancels: int, error: BaseException) -> Ending | None:
+    """Give how a control ended that raises; None where that is aimed at the caller."""
+    if not contained(error) or is_aimed(task, cancels, error):
+        return None
+    shorten(error)
+    return Ending(None, error)
 
 
 def current_task() -> Task[Any] | None:

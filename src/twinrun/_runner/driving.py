@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from asyncio import AbstractEventLoop, CancelledError, Future, TimerHandle
+from asyncio import AbstractEventLoop, CancelledError, Future, Task, TimerHandle
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextvars import Context, ContextVar
@@ -23,6 +23,7 @@ from typing import Any, Final
 from twinrun._runner.awaiting import current_task, is_to_be_cancelled, shorten, without_frame
 from twinrun._runner.containment import contained, raised_by_signal_handler
 from twinrun._runner.endings import Ending
+from twinrun._runner.scope import CANDIDATE, scope
 from twinrun.observation import NOTHING
 from twinrun.typing import Behaviour
 
@@ -95,7 +96,7 @@ class Drive:
         self._context = context
         self._limit = limit
         self._is_alone = is_alone
-        self._mark = mark or _marked(context)
+        self._mark = _marked(context) if mark is None else mark
         self._task = task = current_task()
         self._began = self._counted = 0 if task is None else task.cancelling()
         self._pending = is_to_be_cancelled(task)
@@ -112,29 +113,33 @@ class Drive:
 
     @classmethod
     async def quickly(
-        cls, function: Behaviour, args: tuple[Any, ...], kwargs: dict[str, Any], context: Context
+        cls,
+        function: Behaviour,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        context: Context,
+        task: Task[Any] | None,
     ) -> tuple[Ending, int]:
         """Drive a coroutine function; one that waits for nothing is over without a drive.
 
-        Gives how it ended, and its nanoseconds.
+        Gives how it ended, and its nanoseconds. The context becomes a candidate's.
         """
-        mark, task = _marked(context), current_task()
+        mark: list[Any] = []
         cancels = 0 if task is None else task.cancelling()
         start = perf_counter_ns()
-        coroutine: Any = None
         begun: tuple[Ending | None, Any]
         try:
-            coroutine = function(*args, **kwargs)
-            begun = None, context.run(coroutine.send, None)
+            begun = None, context.run(_begin, mark, function, args, kwargs)
         except StopIteration as stop:
             begun = Ending(stop.value), None
         except BaseException as error:
             if not contained(error):
                 raise
-            begun = Ending(None, error), None
+            begun = Ending(None, without_frame(error)), None
         taken = perf_counter_ns() - start
         if begun[0] is not None and (task is None or task.cancelling() == cancels):
             return begun[0], taken
+        coroutine: Any = mark.pop() if mark else None
         drive = cls(coroutine, context, mark=mark)
         drive._begun, drive.taken_ns = begun, taken
         drive._began, drive._started_ns = cancels, start
@@ -337,6 +342,17 @@ def _is_suspended(coroutine: Any) -> bool:
     """Say whether a coroutine, or a generator that stands for one, is not over."""
     is_coroutine = isinstance(coroutine, CoroutineType)
     return (coroutine.cr_frame if is_coroutine else coroutine.gi_frame) is not None
+
+
+def _begin(
+    mark: list[Any], function: Behaviour, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Take a candidate's first step, in its context; the mark of that holds the coroutine."""
+    _driven.set(mark)
+    scope.set(CANDIDATE)
+    coroutine = function(*args, **kwargs)
+    mark.append(coroutine)
+    return coroutine.send(None)
 
 
 def _marked(context: Context) -> object:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from asyncio import Task
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
 from functools import partial
 from time import perf_counter_ns
+from types import CoroutineType
 from typing import Any, Final
 
 import attrs
@@ -14,7 +16,13 @@ from twinrun import settings
 from twinrun._accounts import dice
 from twinrun._kinds import Kind, kind_of
 from twinrun._runner.asynchronous import execute
-from twinrun._runner.awaiting import calling, run_control
+from twinrun._runner.awaiting import (
+    calling,
+    cancels_of,
+    control_raised,
+    current_task,
+    is_awaitable,
+)
 from twinrun._runner.behaviours import Lineup
 from twinrun._runner.containment import contained
 from twinrun._runner.driving import Drive
@@ -24,7 +32,7 @@ from twinrun._runner.publishing import conclude_awaited
 from twinrun._runner.quick import own_arguments, run_of
 from twinrun._runner.recipe import Recipe
 from twinrun._runner.reporting import fold
-from twinrun._runner.scope import CANDIDATE, HOOK, controlling, scope
+from twinrun._runner.scope import CANDIDATE, HOOK, Controlling, controlling, scope
 from twinrun.typing import Behaviour
 
 __all__ = ["alone", "quick_awaited"]
@@ -104,17 +112,31 @@ def _pair(recipe: Recipe, lineup: Lineup) -> Callable[..., Coroutine[Any, Any, E
             own = own_arguments(recipe, lineup, args, kwargs)
             if own is None:
                 return None
-        context = copy_context()
-        context.run(scope.set, CANDIDATE)
+        context, task = copy_context(), current_task()
         first, start = flip(1), perf_counter_ns()
         try:
-            if first:
-                ending, taken, _ = await run_control(recipe, control, args, kwargs)
-            other, other_ns = await begin(candidate, *own, context)
             if not first:
+                other, other_ns = await begin(candidate, *own, context, task)
                 if other.error is not None:
                     other.put_by()
-                ending, taken, _ = await run_control(recipe, control, args, kwargs)
+            cancels = cancels_of(task)
+            began = perf_counter_ns()
+            try:
+                with Controlling(account):
+                    value = control(*args, **kwargs)
+                    if type(value) is CoroutineType or is_awaitable(value):
+                        value = await value
+            except BaseException as error:
+                taken = perf_counter_ns() - began
+                raised = control_raised(task, cancels, error)
+                if raised is None:
+                    raise
+                ending = raised
+            else:
+                taken = perf_counter_ns() - began
+                ending = Ending(value)
+            if first:
+                other, other_ns = await begin(candidate, *own, context, task)
             is_same = _are_same(ending, other)
         except BaseException:  # aimed at the caller
             account.skip("interrupted")
@@ -136,9 +158,14 @@ def _pair(recipe: Recipe, lineup: Lineup) -> Callable[..., Coroutine[Any, Any, E
 
 
 async def _driven(
-    function: Behaviour, args: tuple[Any, ...], kwargs: dict[str, Any], context: Context
+    function: Behaviour,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    context: Context,
+    _: Task[Any] | None,
 ) -> tuple[Ending, int]:
     """Drive a candidate that may give something to await."""
+    context.run(scope.set, CANDIDATE)
     drive = Drive(calling(function, args, kwargs), context)
     return await drive, drive.taken_ns
 
