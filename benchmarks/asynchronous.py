@@ -10,9 +10,12 @@ from typing import Any
 
 from benchmarks.measuring import Effort, Row, per_call, row_of
 from benchmarks.pricing import quote, quote_v2
-from twinrun import experiment
+from twinrun import aflush, experiment
 
 __all__ = ["rows"]
+
+_TASKS = 500
+"""Calls in a pass, fewer than may be under way at once."""
 
 Quote = Callable[..., Coroutine[Any, Any, dict[str, int]]]
 
@@ -31,7 +34,7 @@ def rows(effort: Effort) -> list[Row]:
     """Measure the calls on one event loop."""
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
-        return [*_off(effort, loop), *_by_hand(effort, loop)]
+        return [*_off(effort, loop), *_by_hand(effort, loop), *_background(effort, loop)]
 
 
 def _loop(call: Quote, loop: asyncio.AbstractEventLoop) -> Callable[[int], None]:
@@ -71,6 +74,43 @@ def _off(effort: Effort, loop: asyncio.AbstractEventLoop) -> list[Row]:
         row_of(work, "bare async wrapper", [(r[n], r[0]) for r in rounds], target=1.5)
         for n, work in enumerate(off, 1)
     ]
+
+
+def _background(effort: Effort, loop: asyncio.AbstractEventLoop) -> list[Row]:
+    """Compare what the caller waits in background mode with starting a task oneself.
+
+    The tasks end, untimed, between two passes.
+    """
+    spent = [0.0, 0.0]
+    kept: set[asyncio.Task[Any]] = set()
+
+    async def by_hand(unit_price: int, quantity: int, *, country: str) -> dict[str, int]:
+        value = await aquote(unit_price, quantity, country=country)
+        task = loop.create_task(aquote_v2(unit_price, quantity, country=country))  # type: ignore[arg-type]
+        kept.add(task)
+        task.add_done_callback(kept.discard)
+        return value
+
+    ours: Quote = experiment("bench.async.background", candidate=aquote_v2, mode="background")(
+        aquote
+    )
+    calls = (ours, by_hand)
+
+    async def turns() -> list[tuple[float, float]]:
+        rounds = []
+        for _ in range(effort.rounds):
+            for n, call in enumerate(calls):
+                started = time.perf_counter()
+                for _ in range(_TASKS):
+                    await call(1250, 20, country="DE")
+                spent[n] = (time.perf_counter() - started) / _TASKS
+                await aflush(30.0)
+            rounds.append((spent[0], spent[1]))
+        return rounds
+
+    rounds = loop.run_until_complete(turns())
+    work, yardstick = "awaited call in background mode, for the caller", "create_task by hand"
+    return [row_of(work, yardstick, rounds)]
 
 
 def _by_hand(effort: Effort, loop: asyncio.AbstractEventLoop) -> list[Row]:

@@ -130,7 +130,7 @@ HELD: tuple[Behaviour, ...] = (
 async def cancelled_by_task(call: Behaviour) -> None:
     """Cancel the calling task from outside, with a message."""
     task = asyncio.ensure_future(call())
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0.002)
     task.cancel("from outside")
     with pytest.raises(asyncio.CancelledError) as caught:
         await task
@@ -140,21 +140,21 @@ async def cancelled_by_task(call: Behaviour) -> None:
 async def cancelled_by_timeout(call: Behaviour) -> None:
     """Call within `asyncio.timeout`."""
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.01):
+        async with asyncio.timeout(0.002):
             await call()
 
 
 async def cancelled_by_wait_for(call: Behaviour) -> None:
     """Call within `asyncio.wait_for`."""
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(call(), 0.01)
+        await asyncio.wait_for(call(), 0.002)
 
 
 async def cancelled_by_group(call: Behaviour) -> None:
     """Call in a TaskGroup, another task of which fails."""
 
     async def failing() -> None:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.002)
         raise LookupError
 
     async def grouped() -> None:
@@ -245,11 +245,11 @@ def test_no_candidate_outlives_its_timeout(run: Run, candidate: Behaviour, mode:
 async def within_timeout() -> str:
     """Be timed out by oneself, and wait while cleaning up."""
     try:
-        async with asyncio.timeout(0.01):
+        async with asyncio.timeout(0.002):
             try:
                 await asyncio.Event().wait()
             finally:
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.002)
     except TimeoutError:
         return "timed out"
     return "never"
@@ -258,7 +258,7 @@ async def within_timeout() -> str:
 async def within_wait_for() -> str:
     """The same by `wait_for`."""
     try:
-        await asyncio.wait_for(cleans_up(), 0.01)
+        await asyncio.wait_for(cleans_up(), 0.002)
     except TimeoutError:
         return "timed out"
     return "never"
@@ -269,13 +269,13 @@ async def cleans_up() -> None:
     try:
         await asyncio.Event().wait()
     finally:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.002)
 
 
 async def within_timeouts() -> str:
     """Two timeouts, one in the other; the outer one strikes."""
     try:
-        async with asyncio.timeout(0.01):
+        async with asyncio.timeout(0.002):
             async with asyncio.timeout(LONG):
                 await cleans_up()
     except TimeoutError:
@@ -298,7 +298,7 @@ async def within_a_group() -> str:
     """Be cancelled by a TaskGroup of one's own."""
 
     async def failing() -> None:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.002)
         raise LookupError
 
     try:
