@@ -81,13 +81,15 @@ def started(
 
     Not by the loop's task factory, which might let it run before the control.
     """
-    tasks = _under_way.setdefault(loop, {})
+    under_way = _under_way.setdefault(loop, {})
+    tasks: list[Task[None]] = []
     for part in run.parts:
         task: Any = Task(run_part(part), loop=loop, name=f"twinrun {run.recipe.name} {part.name}")
         task._log_destroy_pending = False  # if its loop forgets it, it is counted instead
-        tasks[task] = run
+        under_way[task] = run
         task.add_done_callback(_finished)
-    return [task for task in tasks if tasks[task] is run]
+        tasks.append(task)
+    return tasks
 
 
 async def _run_candidate(part: Part) -> None:
