@@ -35,7 +35,7 @@ def default_settings() -> Iterator[None]:
 
 @pytest.fixture
 def small_heap() -> Iterator[None]:
-    """Let the collector look only at what the test makes: it is asked often, and pytest holds much."""
+    """Have the collector, which is asked often, look only at what the test makes."""
     gc.collect()
     gc.freeze()
     yield

@@ -62,9 +62,7 @@ def test_a_plain_control_takes_plain_candidates_only(function: Any) -> None:
     """When made and by `run`, before anything runs; also behind partials and methods."""
     ran: list[int] = []
     for given in ({"candidate": function}, {"candidates": {"new": function}}):
-        with pytest.raises(
-            ConfigurationError, match="must here be a plain function"
-        ):
+        with pytest.raises(ConfigurationError, match="must here be a plain function"):
             Experiment("behaviours.kinds", control=lambda: ran.append(1), **given)
         made = Experiment("behaviours.kinds")
         for method in ("run", "observe"):

@@ -20,7 +20,7 @@ _registered: dict[int, tuple[type, Reader]] = {}
 
 
 def register_cleaner(kind: type) -> Callable[[F], F]:
-    """Say how values of a type, and of types made from it, become what is stored and shown.
+    """Say how values of a type, and of types made from it, become what is stored and shown::
 
         @register_cleaner(Money)
         def money(value):
