@@ -40,7 +40,8 @@ def made(**options):
 def run(path: Path, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a program to its end, whichever that is."""
     return subprocess.run(
-        [sys.executable, "-c", PROGRAM + program, *arguments],
+        # Python 3.12 warns of every fork that comes while there are threads.
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", PROGRAM + program, *arguments],
         cwd=path,
         capture_output=True,
         text=True,

@@ -25,6 +25,7 @@ from twinrun._runner.gates import (
 from twinrun._runner.judging import judge
 from twinrun._runner.pool import pool
 from twinrun._runner.recipe import Recipe
+from twinrun._runner.reporting import attend
 from twinrun._runner.steps import Run, conclude, observed, reached
 from twinrun._wakeups import Wakeup
 from twinrun.observation import Observation
@@ -127,6 +128,8 @@ class Pending:
         # Tokens: to pop one is one step, which nothing can come between.
         self._arrivals = [0, *names]
         self._ends = [0]
+        if recipe.account.limit == 1:
+            attend(recipe)  # here, while publishers can start their threads: not when all is over
 
     def admit(self) -> str | None:
         """Ask for room; None, or the reason why there is none, which is for the caller to count."""
