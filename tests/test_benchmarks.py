@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from benchmarks import __main__ as table
-from benchmarks import overhead
+from benchmarks import memory, overhead, service
 from benchmarks.measuring import Effort, Row, missing, per_call, row_of
 
 
@@ -85,3 +88,19 @@ def test_both_prices_are_the_same() -> None:
         for quantity in (1, 9, 10, 99, 100, 250):
             priced = quote(unit_price, quantity, country="DE")
             assert quote_v2(unit_price, quantity, country="DE") == priced
+
+
+def test_the_service_is_measured_in_each_variant() -> None:
+    """Real requests to a real server; all variants answer."""
+    rates = service.measure(rounds=1, seconds=0.1)
+    assert list(rates) == ["none", "inline", "background", "stuck"]
+    assert all(rate > 0 for rate in rates.values())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_figure_of_memory_is_drawn(tmp_path: Path) -> None:
+    """A curve over all runs, as well-formed SVG."""
+    assert memory.main([str(tmp_path / "memory.svg"), "--count", "200"]) == 0
+    drawn = ElementTree.parse(tmp_path / "memory.svg").getroot()
+    [curve] = drawn.iter("{http://www.w3.org/2000/svg}polyline")
+    assert len(curve.attrib["points"].split()) == 201
