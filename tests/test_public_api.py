@@ -196,6 +196,7 @@ PUBLIC: dict[str, set[str]] = {
         "members",
         "message",
         "place",
+        "stack",
         "text",
         "twin",
         "type_name",

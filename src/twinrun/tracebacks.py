@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from types import FrameType, GetSetDescriptorType, MemberDescriptorType, TracebackType
+from types import CodeType, FrameType, GetSetDescriptorType, MemberDescriptorType, TracebackType
 from typing import Any, Final
 
-__all__ = ["detach", "links", "members", "message", "place", "text", "twin", "type_name"]
+__all__ = ["detach", "links", "members", "message", "place", "stack", "text", "twin", "type_name"]
 
 _FRAMES: Final = 20  # of each exception: the last ones
 _CHAIN: Final = 5  # causes and contexts
@@ -55,6 +55,25 @@ def text(error: BaseException) -> str:
             break
         parts.append(part)
     return "".join(reversed(parts))
+
+
+def stack(frame: FrameType | None, outside: CodeType) -> str | None:
+    """Give where a call stands that is still under way: its innermost frames, without any values.
+
+    The frames are those inside the one that runs `outside`; None where the call is over.
+    """
+    inside: list[FrameType] = []
+    while frame is not None and frame.f_code is not outside:
+        inside.append(frame)
+        frame = frame.f_back
+    if frame is None:
+        return None
+    lines = ["Stack when it was given up (most recent call last):"]
+    if len(inside) > _FRAMES:
+        lines.append(f"  [{len(inside) - _FRAMES} earlier frames left out]")
+    for each in reversed(inside[:_FRAMES]):
+        lines += _place_lines(each.f_code, each.f_lineno)
+    return "".join(f"{line}\n" for line in lines)
 
 
 def message(error: BaseException) -> str:
@@ -193,12 +212,16 @@ def _frame_lines(step: TracebackType | None, frames: int) -> Iterator[str]:
     if count > frames:
         yield f"  [{count - frames} earlier frames left out]"
     for each in kept:
-        code = each.tb_frame.f_code
-        file, function = _cut(_exact(code.co_filename)), _cut(_exact(code.co_name))
-        yield f'  File "{file}", line {each.tb_lineno}, in {function}'
-        source = _source(code.co_filename, each.tb_lineno)
-        if source:
-            yield f"    {source}"
+        yield from _place_lines(each.tb_frame.f_code, each.tb_lineno)
+
+
+def _place_lines(code: CodeType, number: int) -> Iterator[str]:
+    """Format one frame: where it is, and the line of source."""
+    file, function = _cut(_exact(code.co_filename)), _cut(_exact(code.co_name))
+    yield f'  File "{file}", line {number}, in {function}'
+    source = _source(code.co_filename, number)
+    if source:
+        yield f"    {source}"
 
 
 def _source(file: str, line: int) -> str:

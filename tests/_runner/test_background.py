@@ -16,7 +16,17 @@ from typing import Any
 import pytest
 
 import twinrun
-from twinrun import Experiment, Outcome, Result, experiment, in_candidate, tallies
+from twinrun import (
+    Experiment,
+    Outcome,
+    Result,
+    experiment,
+    flush,
+    in_candidate,
+    recording,
+    tallies,
+)
+from twinrun.cleaners import payload
 
 WATCHDOG = 60.0  # seconds, a safety net only
 MODES = ("concurrent", "background")
@@ -484,3 +494,33 @@ def test_it_works_under_gevent(patched: str) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "True 200 timed_out\n", "")
+
+
+def test_a_candidate_that_is_given_up_shows_where_it_stood() -> None:
+    """Its frames from the candidate inwards, as text; nothing of ours and no values."""
+    let_go = threading.Event()
+
+    def wait_for_it(secret: str) -> None:
+        let_go.wait(60)
+
+    def stuck_candidate(secret: str) -> None:
+        wait_for_it(secret)
+
+    run: Any = experiment(
+        "background.stack", candidate=stuck_candidate, mode="background", timeout=0.01
+    )(lambda secret: None)
+    try:
+        with recording() as results:
+            run("hunter2")
+            assert flush(30)
+    finally:
+        let_go.set()
+    [result] = results
+    text = result.candidates[0].traceback
+    assert result.comparisons[0].outcome is Outcome.TIMED_OUT
+    assert text is not None
+    assert text.index("in stuck_candidate") < text.index("in wait_for_it")
+    assert "let_go.wait(60)" in text
+    assert "run_candidate" not in text
+    assert "hunter2" not in text
+    assert "in wait_for_it" in payload(result)["candidates"][0]["traceback"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -539,3 +541,29 @@ def test_a_log_that_fails_hurts_nobody(names: Iterator[str]) -> None:
     assert tally.skipped == {"paused": 2}
     assert tally.failures == {"internal": 1}
     assert tally.count(Outcome.MISMATCHED) == 3
+
+
+GREENLETS = """
+from gevent import monkey; monkey.patch_all()
+import time, gevent, twinrun
+from twinrun.samplers import Breaker
+
+breaker = Breaker(failures=None, cpu_share=0.001)
+options = {"mode": "background", "publishers": (), "breaker": breaker}
+run = twinrun.experiment("greenlets", candidate=lambda: gevent.sleep(0), **options)(lambda: None)
+for _ in range(300):
+    run()
+    until = time.thread_time() + 0.001
+    while time.thread_time() < until:  # the application's own work, which is no candidate's
+        pass
+    gevent.sleep(0)
+assert twinrun.flush(30)
+print(twinrun.tallies()["greenlets"].skipped.get("paused", 0))
+"""
+
+
+def test_under_gevent_the_work_of_others_is_no_candidates_cpu_time() -> None:
+    """Greenlets share a thread's clock: what the budget would see there is not the candidate's."""
+    command = [sys.executable, "-c", GREENLETS]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stdout.split() == ["0"], ended.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -180,7 +181,8 @@ def run_candidate(part: Part) -> None:
     cpu = thread_time_ns()
     start = perf_counter_ns()
     if recipe.timeout is not None:
-        pool.limit(recipe.timeout, partial(_expire, part, recipe.timeout, start), recipe.account)
+        late = partial(_expire, part, recipe.timeout, start, threading.get_ident())
+        pool.limit(recipe.timeout, late, recipe.account)
     value, error = None, None
     try:
         value = context.run(part.function, *part.args, **part.kwargs)
@@ -193,6 +195,8 @@ def run_candidate(part: Part) -> None:
     part.over(observed(part.name, value, error, taken, spent), on_worker=True)
 
 
-def _expire(part: Part, seconds: float, start: int) -> bool:
-    """Abandon a candidate that takes too long."""
-    return part.expire(seconds, perf_counter_ns() - start)
+def _expire(part: Part, seconds: float, start: int, thread: int) -> bool:
+    """Abandon a candidate that takes too long, and say where it stands."""
+    taken = perf_counter_ns() - start
+    stack = tracebacks.stack(sys._current_frames().get(thread), run_candidate.__code__)
+    return part.expire(seconds, taken, stack)

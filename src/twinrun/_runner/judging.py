@@ -64,7 +64,7 @@ def judge_late(recipe: Recipe, candidate: Observation) -> Comparison | None:
     limit = recipe.timeout
     if limit is None or candidate.duration <= limit:
         return None
-    late = attrs.evolve(candidate, value=NOTHING, exception=None, traceback=None, raised_at=None)
+    late = attrs.evolve(candidate, value=NOTHING, exception=None, raised_at=None)
     return Comparison(late, Outcome.TIMED_OUT, f"took longer than {limit:g} s")
 
 

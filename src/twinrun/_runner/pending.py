@@ -67,12 +67,15 @@ class Part:
         self.run.arrived(on_worker)
         return True
 
-    def expire(self, seconds: float, duration_ns: int) -> bool:
-        """Take it as over, since it has run for more than so many seconds; False if it is over."""
+    def expire(self, seconds: float, duration_ns: int, stack: str | None = None) -> bool:
+        """Take it as over, since it has run for more than so many seconds; False if it is over.
+
+        `stack` says where it stands.
+        """
         if next(self._overs):
             return False
         late_ns = max(duration_ns, int(seconds * 1e9) + 1)  # another clock has said so
-        self.observation = Observation(name=self.name, duration_ns=late_ns)
+        self.observation = Observation(name=self.name, duration_ns=late_ns, traceback=stack)
         self.run.arrived(on_worker=False)
         return True
 

@@ -157,8 +157,11 @@ def _note(
         for c in comparisons
         if c.candidate.name != BASELINE
     )
-    shown_ns = round(sum(each.cpu_time or 0.0 for each in run.candidates) * 1e9)
-    change = permit.note(failed, (run.cpu_ns or shown_ns) + concluding_ns)
+    spent_ns = 0
+    if not _is_thread_shared():
+        shown_ns = round(sum(each.cpu_time or 0.0 for each in run.candidates) * 1e9)
+        spent_ns = (run.cpu_ns or shown_ns) + concluding_ns
+    change = permit.note(failed, spent_ns)
     if change is not None:
         from twinrun._logging import warn
 
@@ -248,3 +251,9 @@ def reached(*errors: BaseException | None, chained: bool = False) -> Set[int]:
             if chained:
                 pending += tracebacks.links(error)
     return ids
+
+
+def _is_thread_shared() -> bool:
+    """Say whether what seem to be threads are greenlets, which share one thread's CPU time."""
+    gevent = sys.modules.get("gevent.monkey")
+    return gevent is not None and bool(gevent.is_module_patched("threading"))
