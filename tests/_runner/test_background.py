@@ -524,3 +524,33 @@ def test_a_candidate_that_is_given_up_shows_where_it_stood() -> None:
     assert "run_candidate" not in text
     assert "hunter2" not in text
     assert "in wait_for_it" in payload(result)["candidates"][0]["traceback"]
+
+
+def test_a_comparison_that_hangs_is_given_up_like_a_candidate() -> None:
+    """After as many seconds as a candidate has; the run is inconclusive, and counted once."""
+    let_go, back = threading.Event(), threading.Event()
+
+    def compare(control: Any, candidate: Any) -> bool:
+        let_go.wait(60)
+        back.set()
+        return True
+
+    run: Any = experiment(
+        "background.compare", candidate=lambda: 2, mode="background", timeout=0.05, compare=compare
+    )(lambda: 1)
+    try:
+        with recording() as results:
+            assert run() == 1
+            assert flush(30)
+        [comparison] = results[0].comparisons
+        assert (comparison.outcome, comparison.reason) == (
+            Outcome.INCONCLUSIVE,
+            "compare timed out",
+        )
+    finally:
+        let_go.set()
+    assert back.wait(30)
+    assert flush(30)
+    tally = tallies()["background.compare"]
+    assert (tally.runs, tally.experiments) == (1, 1)
+    assert tally.outcomes["candidate"] == {Outcome.INCONCLUSIVE: 1}

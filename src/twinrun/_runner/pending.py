@@ -22,14 +22,14 @@ from twinrun._runner.gates import (
     isolated,
     staged,
 )
-from twinrun._runner.judging import judge
+from twinrun._runner.judging import judge, judge_late
 from twinrun._runner.pool import pool
 from twinrun._runner.recipe import Recipe
 from twinrun._runner.reporting import attend
 from twinrun._runner.steps import Run, conclude, observed, reached
 from twinrun._wakeups import Wakeup
 from twinrun.observation import Observation
-from twinrun.result import Comparison, Result
+from twinrun.result import Comparison, Outcome, Result
 from twinrun.typing import Behaviour
 
 __all__ = ["Part", "Pending", "begin"]
@@ -173,7 +173,12 @@ class Pending:
             self.give_up(reason)
 
     def conclude(self) -> None:
-        """Judge, count and publish, in a context like the caller's."""
+        """Judge, count and publish, in a context like the caller's.
+
+        A comparison that takes longer than a candidate may is given up like one.
+        """
+        if self.recipe.timeout is not None:
+            pool.limit(self.recipe.timeout, self._compare_late, self.recipe.account)
         try:
             run = Run(
                 recipe=self.recipe,
@@ -198,7 +203,17 @@ class Pending:
             if not contained(error):
                 raise
         finally:
+            pool.unlimit()
             self.give_up("internal")  # unless it was counted
+
+    def _compare_late(self) -> bool:
+        """Have another thread conclude the run, without comparing; False if it is counted."""
+        if not self._ends:
+            return False
+        self.judged = _undecided
+        if self.caller is not None:
+            self.caller = self.caller.copy()  # the thread that hangs is still in it
+        return pool.submit(self.conclude) is None
 
     def _order(self) -> tuple[str, ...]:
         """Give all names in the order of starting."""
@@ -223,6 +238,12 @@ class Pending:
         pool.release(self, *parts)
         if self.waiter is not None:
             self.waiter.set()
+
+
+def _undecided(recipe: Recipe, control: Observation, candidate: Observation) -> Comparison:
+    """Judge a candidate whose comparison does not come back."""
+    late = judge_late(recipe, candidate)
+    return late or Comparison(candidate, Outcome.INCONCLUSIVE, "compare timed out")
 
 
 def begin(
