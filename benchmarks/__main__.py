@@ -15,6 +15,7 @@ from benchmarks import (
     background,
     cleaning,
     comparators,
+    delivery,
     imports,
     overhead,
     store,
@@ -24,7 +25,17 @@ from benchmarks.measuring import Effort, Row
 
 __all__ = ["PARTS", "main"]
 
-PARTS = (overhead, asynchronous, background, streams, comparators, cleaning, store, imports)
+PARTS = (
+    overhead,
+    asynchronous,
+    background,
+    streams,
+    comparators,
+    cleaning,
+    delivery,
+    store,
+    imports,
+)
 """The modules that measure, in the order of the table."""
 
 _HEADINGS = ("work", "yardstick", "ours", "theirs", "ratio", "target", "met")

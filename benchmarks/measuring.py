@@ -77,6 +77,7 @@ def per_call(calls: Sequence[Callable[[int], None]], effort: Effort) -> list[lis
 
 def _count(call: Callable[[int], None], seconds: float) -> int:
     """How often a loop must go round to take about so long; warms it up, too."""
+    call(1)  # imports what it needs, which must not pass for what a call takes
     count = 1
     while (taken := _time(call, count)) < seconds / 4:
         count *= 2

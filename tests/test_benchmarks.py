@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 from benchmarks import __main__ as table
-from benchmarks import overhead, service
+from benchmarks import measuring, overhead, service
 from benchmarks.measuring import Effort, Row, missing, per_call, row_of
 
 
@@ -58,6 +58,25 @@ def test_loops_are_timed_in_turn() -> None:
     rounds = per_call(loops, Effort(rounds=3, seconds=0.0, few=1))  # type: ignore[arg-type]
     assert [len(row) for row in rounds] == [2, 2, 2]
     assert turns[-6:] == ["ours", "theirs"] * 3
+
+
+def test_what_only_the_first_call_takes_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop that is slow once goes round as often, in every round, as one that never is."""
+    now = 0.0
+    counts: dict[str, list[int]] = {"slow at first": [], "even": []}
+    monkeypatch.setattr(measuring.time, "process_time", lambda: now)
+
+    def make(name: str) -> Callable[[int], None]:
+        def loop(count: int) -> None:
+            nonlocal now
+            now += count * 1e-6 + (0.0 if counts[name] or name == "even" else 1.0)
+            counts[name].append(count)
+
+        return loop
+
+    per_call([make(name) for name in counts], Effort(rounds=3, seconds=0.001, few=1))
+    assert counts["slow at first"] == counts["even"]
+    assert counts["even"][-3:] == pytest.approx([1000] * 3, rel=0.01)
 
 
 def test_a_missing_peer_is_told_and_fails_only_where_it_is_required(
