@@ -32,7 +32,7 @@ def judged(*outcomes, control=1, candidate=2, reason=None, error=None, name="can
     ours = Observation(name="control", value=control, duration_ns=1_500_000)
     value = NOTHING if error else candidate
     theirs = Observation(name=name, value=value, exception=error, duration_ns=2_000_000)
-    found = () if error else tuple(equal.differences(control, candidate))
+    found = () if error else equal.differences(control, candidate)
     return Result(
         id="abc",
         experiment="pricing.quote",
@@ -68,6 +68,18 @@ def test_a_mismatch_is_one_event_with_flat_keys():
             "control_ms": 1.5,
             "candidate_ms": 2.0,
         }
+    ]
+
+
+def test_a_comparison_that_stopped_early_says_so():
+    """Why there may be more differences than were found stands beside their number."""
+    with capture_logs() as logs:
+        for size in (300, 3):
+            values = {"control": list(range(size)), "candidate": [n + 500 for n in range(size)]}
+            StructlogPublisher().publish(judged(Outcome.MISMATCHED, **values))
+    assert [(log["differences"], log.get("differences_incomplete")) for log in logs] == [
+        (100, "more than 100 differences"),
+        (3, None),
     ]
 
 

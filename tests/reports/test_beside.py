@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twinrun.reports.beside import side_by_side
@@ -31,6 +31,7 @@ def test_what_was_put_in_front_of_a_long_list_is_all_that_is_marked() -> None:
     assert any("lines the same" in row for row in rows)
 
 
+@settings(max_examples=10)
 @given(st.lists(st.sampled_from([1, 2, 3]), min_size=195, max_size=210), st.integers(0, 190))
 def test_lines_that_are_equal_are_never_marked(items: list[int], at: int) -> None:
     """Among many lines of few kinds, what was changed is what is marked."""

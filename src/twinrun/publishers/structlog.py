@@ -63,6 +63,8 @@ def _keys(data: dict[str, Any], candidate: dict[str, Any]) -> Iterator[tuple[str
     found = candidate["differences"]
     if found:
         yield "differences", len(found) + candidate["differences_cut"]
+        if "differences_incomplete" in candidate:
+            yield "differences_incomplete", candidate["differences_incomplete"]
         yield "paths", [difference["path"] for difference in found[:_PATHS]]
         yield "kind", found[0]["kind"]
         for side in ("control", "candidate"):
