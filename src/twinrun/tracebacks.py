@@ -7,11 +7,22 @@ or metaclass of its type. All is read through the descriptors of the built-in ty
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import CodeType, FrameType, GetSetDescriptorType, MemberDescriptorType, TracebackType
 from typing import Any, Final
 
-__all__ = ["detach", "links", "members", "message", "place", "stack", "text", "twin", "type_name"]
+__all__ = [
+    "detach",
+    "links",
+    "members",
+    "message",
+    "place",
+    "stack",
+    "standing",
+    "text",
+    "twin",
+    "type_name",
+]
 
 _FRAMES: Final = 20  # of each exception: the last ones
 _CHAIN: Final = 5  # causes and contexts
@@ -66,12 +77,17 @@ def stack(frame: FrameType | None, outside: CodeType) -> str | None:
     while frame is not None and frame.f_code is not outside:
         inside.append(frame)
         frame = frame.f_back
-    if frame is None:
+    return None if frame is None else standing(inside[::-1])
+
+
+def standing(frames: Sequence[FrameType]) -> str | None:
+    """Write down where these frames stand, the innermost last; None where there are none."""
+    if not frames:
         return None
     lines = ["Stack when it was given up (most recent call last):"]
-    if len(inside) > _FRAMES:
-        lines.append(f"  [{len(inside) - _FRAMES} earlier frames left out]")
-    for each in reversed(inside[:_FRAMES]):
+    if len(frames) > _FRAMES:
+        lines.append(f"  [{len(frames) - _FRAMES} earlier frames left out]")
+    for each in frames[-_FRAMES:]:
         lines += _place_lines(each.f_code, each.f_lineno)
     return "".join(f"{line}\n" for line in lines)
 

@@ -89,6 +89,37 @@ def test_the_caller_returns_while_the_candidate_goes_on(run: Run, mode: str, nam
     assert threads != [threading.get_ident()]
 
 
+@pytest.mark.parametrize("mode", ["inline", *MODES])
+def test_a_task_that_is_given_up_shows_where_it_stood(run: Run, mode: str, named: str) -> None:
+    """Its frames from the candidate inwards, as text; nothing of ours and no values."""
+    results: list[Result] = []
+
+    async def wait_for_it(secret: str) -> None:
+        await asyncio.Event().wait()
+
+    async def stuck_candidate(secret: str) -> None:
+        await wait_for_it(secret)
+
+    async def control(secret: str) -> None:
+        await asyncio.sleep(0)
+
+    made = experiment(
+        named, candidate=stuck_candidate, mode=mode, timeout=0.01, publishers=[results.append]
+    )(control)
+
+    async def main() -> None:
+        await made("hunter2")
+        assert await aflush(30)
+
+    run(main())
+    assert results[0].comparisons[0].outcome is Outcome.TIMED_OUT
+    for text in (results[0].candidates[0].traceback, results[0].comparisons[0].candidate.traceback):
+        assert text is not None
+        assert text.index("in stuck_candidate") < text.index("in wait_for_it")
+        assert "twinrun/_runner" not in text.replace("tests/_runner", "")
+        assert "hunter2" not in text
+
+
 def test_concurrent_candidates_run_beside_the_control_and_background_ones_after_it(
     run: Run, named: str
 ) -> None:

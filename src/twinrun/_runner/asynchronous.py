@@ -5,6 +5,8 @@ from __future__ import annotations
 from time import perf_counter_ns
 from typing import Any
 
+import attrs
+
 from twinrun import settings
 from twinrun._runner import tasks
 from twinrun._runner.awaiting import calling, is_awaitable, run_control
@@ -17,6 +19,7 @@ from twinrun._runner.publishing import conclude_awaited
 from twinrun._runner.recipe import Recipe, raises
 from twinrun._runner.scope import is_controlling
 from twinrun._runner.steps import Run, observed, result_of
+from twinrun.observation import Observation
 from twinrun.result import Result
 
 __all__ = ["control_alone", "execute", "is_awaitable"]
@@ -50,12 +53,14 @@ async def _execute(plan: Plan, observe: bool) -> Ending:
     try:
         for call in plan.calls:
             turns.before(call)
+            stack = None
             if call.context is None:
                 side = run_control(recipe, call.function, call.args, call.kwargs)
+                ending, taken, spent = await side
             else:
-                side = _run_candidate(recipe, call)
-            ending, taken, spent = await side
-            turns.after(call, ending, observed(call.name, ending.value, ending.error, taken, spent))
+                ending, taken, spent, stack = await _run_candidate(recipe, call)
+            # No name here for what holds an exception: that leads back to this frame.
+            turns.after(call, ending, _seen(call.name, ending, taken, spent, stack))
     except BaseException:  # aimed at the caller
         recipe.account.skip("interrupted")
         raise
@@ -66,13 +71,24 @@ async def _execute(plan: Plan, observe: bool) -> Ending:
         turns.let_go()
 
 
-async def _run_candidate(recipe: Recipe, call: Call) -> tuple[Ending, int, int | None]:
-    """Run a candidate in its own context, and no longer than it may take."""
+async def _run_candidate(recipe: Recipe, call: Call) -> tuple[Ending, int, int | None, str | None]:
+    """Run a candidate in its own context, and no longer than it may take.
+
+    Gives how it ended, its nanoseconds, and where it stood if it was given up.
+    """
     assert call.context is not None
     called = calling(call.function, call.args, call.kwargs)
     drive = Drive(called, call.context, limit=recipe.timeout, cpu=recipe.cpu_time)
     ending = await drive
-    return ending, drive.taken_ns, drive.cpu_ns
+    return ending, drive.taken_ns, drive.cpu_ns, drive.stack
+
+
+def _seen(
+    name: str, ending: Ending, taken: int, spent: int | None, stack: str | None
+) -> Observation:
+    """Say what a behaviour did and, where it was given up, where it stood."""
+    made = observed(name, ending.value, ending.error, taken, spent)
+    return made if stack is None else attrs.evolve(made, traceback=stack)
 
 
 async def control_alone(recipe: Recipe, lineup: Lineup) -> Result:

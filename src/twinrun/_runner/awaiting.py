@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import CancelledError, Task
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from functools import partial
 from inspect import CO_ITERABLE_COROUTINE
 from time import perf_counter_ns, thread_time_ns
 from types import CoroutineType, GeneratorType
 from typing import Any, Final
 
+from twinrun import tracebacks
 from twinrun._runner.containment import contained
 from twinrun._runner.endings import Ending
 from twinrun._runner.recipe import Recipe
@@ -19,6 +20,7 @@ from twinrun.typing import Behaviour
 
 __all__ = [
     "Metered",
+    "awaited_by",
     "calling",
     "cancellations",
     "cancels_of",
@@ -29,6 +31,7 @@ __all__ = [
     "is_to_be_cancelled",
     "run_control",
     "shorten",
+    "where",
     "without_frame",
 ]
 
@@ -141,6 +144,23 @@ def shorten(error: BaseException) -> None:
     while trace.tb_next is not None and trace.tb_next.tb_frame.f_code in _OWN:
         trace = trace.tb_next
     _traceback.__set__(error, trace)
+
+
+def awaited_by(coroutine: Any) -> Iterator[Any]:
+    """Give a coroutine and, one inside the other, those that it waits for."""
+    inner = {CoroutineType: "cr_await", GeneratorType: "gi_yieldfrom"}
+    while type(coroutine) in inner:
+        yield coroutine
+        coroutine = getattr(coroutine, inner[type(coroutine)])
+
+
+def where(coroutine: Any) -> str | None:
+    """Say where a suspended behaviour stands, without any values; None where it is over."""
+    inside = [
+        each.cr_frame if type(each) is CoroutineType else each.gi_frame
+        for each in awaited_by(coroutine)
+    ]
+    return tracebacks.standing([f for f in inside if f is not None and f.f_code not in _OWN])
 
 
 class Metered:

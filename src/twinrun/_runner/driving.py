@@ -12,15 +12,22 @@ import inspect
 import os
 from asyncio import AbstractEventLoop, CancelledError, Future, Task, TimerHandle
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, ContextVar
 from functools import cache
 from inspect import CORO_CREATED
 from time import perf_counter_ns, thread_time_ns
-from types import CoroutineType, GeneratorType
+from types import CoroutineType
 from typing import Any, Final
 
-from twinrun._runner.awaiting import current_task, is_to_be_cancelled, shorten, without_frame
+from twinrun._runner.awaiting import (
+    awaited_by,
+    current_task,
+    is_to_be_cancelled,
+    shorten,
+    where,
+    without_frame,
+)
 from twinrun._runner.containment import contained, raised_by_signal_handler
 from twinrun._runner.endings import Ending
 from twinrun._runner.scope import CANDIDATE, scope
@@ -74,6 +81,7 @@ class Drive:
         "_wakeup_context",
         "cpu_ns",
         "is_expired",
+        "stack",
         "taken_ns",
     )
 
@@ -108,6 +116,7 @@ class Drive:
         self._message: tuple[Any, ...] | None = None
         self.cpu_ns: int | None = 0 if cpu else None
         self.taken_ns = 0
+        self.stack: str | None = None
         self._begun: tuple[Ending | None, Any] | None = None
         self._started_ns = perf_counter_ns()
 
@@ -251,7 +260,7 @@ class Drive:
         if current_task() is not self._task:  # its event loop has ended
             put_away(self._coroutine)
             return
-        left = list(_awaited_by(self._coroutine))
+        left = list(awaited_by(self._coroutine))
         for _ in range(_CLOSINGS):
             for each in left:
                 try:
@@ -277,6 +286,7 @@ class Drive:
         """Cancel the candidate, and give up waiting for it the moment it gives control back."""
         self.is_expired = True
         self._interrupt(None)
+        self.stack = where(self._coroutine)  # it takes no step before this is over
 
     def _expiry(self) -> CancelledError | None:
         """Give what tells a candidate that its time is over, if it is."""
@@ -328,14 +338,6 @@ class Drive:
         """Raise the CancelledError by which the task is woken early."""
         if self._message is not None:
             raise CancelledError(*self._message)
-
-
-def _awaited_by(coroutine: Any) -> Iterator[Any]:
-    """Give a coroutine and, one inside the other, those that it waits for."""
-    inner = {CoroutineType: "cr_await", GeneratorType: "gi_yieldfrom"}
-    while type(coroutine) in inner:
-        yield coroutine
-        coroutine = getattr(coroutine, inner[type(coroutine)])
 
 
 def _is_suspended(coroutine: Any) -> bool:

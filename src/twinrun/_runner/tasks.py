@@ -110,7 +110,7 @@ async def _run_candidate(part: Part) -> None:
     part.cpu_ns = drive.cpu_ns or 0
     if drive.is_expired:
         assert recipe.timeout is not None
-        part.expire(recipe.timeout, drive.taken_ns)
+        part.expire(recipe.timeout, drive.taken_ns, drive.stack)
     else:
         spent = drive.cpu_ns if recipe.cpu_time else None
         part.over(observed(part.name, ending.value, ending.error, drive.taken_ns, spent))
