@@ -146,7 +146,9 @@ def test_what_two_accounts_count_adds_up_to_what_one_would(
     for i, (control_ns, candidate_ns, first) in enumerate(runs):
         for account in (whole, parts[i % 2]):
             account.record(
-                "control", control_ns, (("new", Outcome.MATCHED, candidate_ns, False, first),)
+                "control",
+                control_ns,
+                (("new", Outcome.IGNORED, candidate_ns, False, first, ("a", "b")),),
             )
             account.skip("sample")
             account.drop("queue", i + 1)
@@ -164,7 +166,7 @@ def test_the_quick_way_counts_what_the_thorough_way_counts(
         buffer = pairs.control_first if first else pairs.control_last
         buffer.append((control_ns, candidate_ns))
         thorough.record(
-            "control", control_ns, (("new", Outcome.MATCHED, candidate_ns, False, first),)
+            "control", control_ns, (("new", Outcome.MATCHED, candidate_ns, False, first, ()),)
         )
     assert quick.tally() == thorough.tally()
 

@@ -37,6 +37,11 @@ tallies = st.builds(
         st.dictionaries(st.sampled_from([CONTROL_FIRST, CONTROL_LAST]), histograms, min_size=1),
         max_size=2,
     ),
+    ignored=st.dictionaries(
+        names,
+        st.dictionaries(st.sampled_from(["path('$.a')", "known"]), numbers, min_size=1),
+        max_size=2,
+    ),
 )
 
 
@@ -116,6 +121,13 @@ def test_outcomes_read_back_are_outcomes() -> None:
     """Text becomes the enumeration's members again."""
     read = Tally.from_dict(Tally(outcomes={"api": {Outcome.IGNORED: 1}}).as_dict())
     assert [type(outcome) for outcome in read.outcomes["api"]] == [Outcome]
+
+
+def test_a_tally_written_before_rules_were_counted_is_read() -> None:
+    """Older stores stay readable."""
+    data = Tally(experiments=3, outcomes={"api": {Outcome.IGNORED: 3}}).as_dict()
+    del data["ignored"]
+    assert Tally.from_dict(data) == Tally(experiments=3, outcomes={"api": {Outcome.IGNORED: 3}})
 
 
 @pytest.mark.parametrize("other", [1, None, Histogram()])

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from itertools import count
 from math import floor, log2
 from operator import sub
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from twinrun._forks import after_fork_in_child
 from twinrun.histogram import SCALE, Histogram
@@ -19,6 +19,7 @@ from twinrun.tally import CONTROL_FIRST, CONTROL_LAST, Tally
 __all__ = [
     "BATCH",
     "Account",
+    "Entry",
     "Pairs",
     "Ticker",
     "account_of",
@@ -35,6 +36,9 @@ _SECONDS: Final = 1e-9
 _MARK_SCALE: Final = 13
 _MANY_MARKS: Final = 10_000
 _MANY_NUMBERS: Final = 4_096
+
+Entry: TypeAlias = tuple[str, Outcome, int, bool, bool, tuple[str, ...]]
+"""What is counted of one candidate in one run."""
 
 dice: Final = Dice()
 """The random generator of every experiment in this process."""
@@ -162,6 +166,7 @@ class Account:
         self._refused = 0
         self._experiments = 0
         self._outcomes: defaultdict[str, Counter[Outcome]] = defaultdict(Counter)
+        self._ignored: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._counts: dict[str, Counter[str]] = {
             "error": Counter(),
             "skip": Counter(),
@@ -199,12 +204,12 @@ class Account:
         self,
         control: str,
         control_ns: int,
-        entries: tuple[tuple[str, Outcome, int, bool, bool], ...],
+        entries: tuple[Entry, ...],
     ) -> None:
         """Count one experiment.
 
-        Each entry is a candidate's name, outcome, nanoseconds, whether it raised and whether the
-        control ran before it.
+        Each entry is a candidate's name, outcome, nanoseconds, whether it raised, whether the
+        control ran before it, and the rules that ignored it.
         """
         self._note("run", control, control_ns, entries)
 
@@ -279,13 +284,13 @@ class Account:
         controls, candidates = zip(*batch, strict=True)
         self._count(pairs.control, controls, [(pairs.candidate, order, candidates)])
 
-    def _fold_run(
-        self, control: str, control_ns: int, entries: tuple[tuple[str, Outcome, int, bool, bool]]
-    ) -> None:
+    def _fold_run(self, control: str, control_ns: int, entries: tuple[Entry, ...]) -> None:
         self._experiments += 1
         durations: list[tuple[str, str, tuple[int, ...]]] = []
-        for candidate, outcome, duration_ns, raised, control_first in entries:
+        for candidate, outcome, duration_ns, raised, control_first, rules in entries:
             self._outcomes[candidate][outcome] += 1
+            if rules:
+                self._ignored[candidate].update(set(rules))
             if raised:
                 self._counts["error"][candidate] += 1
             order = CONTROL_FIRST if control_first else CONTROL_LAST
@@ -321,6 +326,7 @@ class Account:
                 name: {order: b.histogram() for order, b in orders.items()}
                 for name, orders in self._ratios.items()
             },
+            ignored={name: dict(counts) for name, counts in self._ignored.items()},
         )
 
 

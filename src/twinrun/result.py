@@ -35,6 +35,10 @@ class Comparison:
 
     `reason` is a short text, None where the outcome is matched or mismatched; `fingerprint` names
     the group of mismatches with the same cause, None unless the outcome is mismatched or ignored.
+
+    `ignored_by` names the rules that ignored differences, and `ignored_differences` holds these.
+    Where the outcome is ignored, they are all of `differences`; in a mismatch, they stand beside
+    those that count.
     """
 
     candidate: Observation
@@ -42,6 +46,8 @@ class Comparison:
     reason: str | None = None
     differences: tuple[Difference, ...] = ()
     fingerprint: str | None = None
+    ignored_by: tuple[str, ...] = ()
+    ignored_differences: tuple[Difference, ...] = ()
 
     def __repr__(self) -> str:
         return f"<Comparison {self.candidate.name!r} {self.outcome}>"

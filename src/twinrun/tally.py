@@ -42,6 +42,8 @@ class Tally:
     - `experiments`: runs in which candidates ran; `runs` = experiments + skipped, always.
     - `outcomes[candidate][Outcome]`: how often each candidate was judged how.
     - `candidate_errors[candidate]`: how often a candidate raised.
+    - `ignored[candidate][rule]`: how many of its ignored outcomes a rule had part in. Where several
+      rules ignored one together, each of them counts.
     - `skipped[reason]`: runs of the control alone; `failures[operation]`: callbacks that raised;
       `dropped[reason]`: records that a publisher could not keep.
     - `durations[name]`: seconds of the control and of each candidate, in experiments.
@@ -61,6 +63,7 @@ class Tally:
     dropped: Mapping[str, int] = attrs.field(factory=dict)
     durations: Mapping[str, Histogram] = attrs.field(factory=dict)
     ratios: Mapping[str, Mapping[str, Histogram]] = attrs.field(factory=dict)
+    ignored: Mapping[str, Mapping[str, int]] = attrs.field(factory=dict)
 
     @property
     def runs(self) -> int:
@@ -107,6 +110,7 @@ class Tally:
             dropped=_merged(self.dropped, other.dropped, add, 0),
             durations=nested_histograms(self.durations, other.durations),
             ratios=_merged(self.ratios, other.ratios, nested_histograms, _NOTHING_COUNTED),
+            ignored=_merged(self.ignored, other.ignored, nested_counts, _NOTHING_COUNTED),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -120,11 +124,12 @@ class Tally:
             "dropped": _mapped(self.dropped, int),
             "durations": _mapped(self.durations, Histogram.as_dict),
             "ratios": _mapped(self.ratios, lambda orders: _mapped(orders, Histogram.as_dict)),
+            "ignored": _mapped(self.ignored, lambda rules: _mapped(rules, int)),
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read what `as_dict` gave."""
+        """Read what `as_dict` gave, of an earlier version too."""
         return cls(
             experiments=data["experiments"],
             outcomes={
@@ -137,4 +142,5 @@ class Tally:
             dropped=dict(data["dropped"]),
             durations=_mapped(data["durations"], Histogram.from_dict),
             ratios=_mapped(data["ratios"], lambda orders: _mapped(orders, Histogram.from_dict)),
+            ignored=_mapped(data.get("ignored", {}), dict),
         )

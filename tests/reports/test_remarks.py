@@ -9,6 +9,7 @@ import pytest
 
 import twinrun
 from twinrun.cleaners import payload
+from twinrun.ignores import kind, path
 from twinrun.reports import remarks
 from twinrun.store import Exemplar
 
@@ -88,3 +89,18 @@ def test_marks_of_secrets_are_explained() -> None:
     """That equal marks are equal secrets is said once, where there is one."""
     legend = remarks.legend([exemplar_of({"password": "hunter2!"}, {"password": "hunter3!"})] * 2)
     assert legend == ["[redacted …]: a secret; equal marks are equal secrets, if made with one key"]
+
+
+def test_rules_that_ignored_other_differences_are_named() -> None:
+    """With how many they ignored; nothing is said where none did."""
+    rules = [path("$.a", reason="rounding"), kind("added")]
+    exemplar = exemplar_of({"a": 1, "b": 1}, {"a": 2, "b": 2, "c": 3}, ignore=rules)
+    judged = exemplar.payload["candidate"]
+    assert [each["path"] for each in judged["differences"]] == ["$.b"]
+    assert remarks.ignored(judged) == (
+        "2 more differences, by path('$.a'): rounding; kind('added')"
+    )
+    one = exemplar_of({"a": 1, "b": 1}, {"a": 2, "b": 2}, ignore=rules).payload["candidate"]
+    assert remarks.ignored(one) == "1 more difference, by path('$.a'): rounding"
+    assert remarks.ignored(exemplar_of(1, 2).payload["candidate"]) == ""
+    assert "ignored_by" not in exemplar_of(1, 2).payload["candidate"]

@@ -37,7 +37,9 @@ def test_the_keys_stay() -> None:
     """The whole document of one experiment: these keys are the contract of version 1."""
     record = ExperimentRecord(name="x", first_seen=NOW, last_seen=NOW)
     example = Example("$", "changed", None, NOTHING)
-    summary = summarise(record, Tally(skipped={"sample": 2}), [RECORD], {"abc": example})
+    ignored = {"api": {"path('$.at'): the clock": 12}}
+    tally = Tally(skipped={"sample": 2}, ignored=ignored)
+    summary = summarise(record, tally, [RECORD], {"abc": example})
     assert json.loads(report([summary])) == {
         "version": 1,
         "experiments": [
@@ -63,6 +65,7 @@ def test_the_keys_stay() -> None:
                             "timed_out": 0,
                             "inconclusive": 0,
                         },
+                        "ignored": {"path('$.at'): the clock": 12},
                         "errors": 0,
                         "seconds": QUANTILES,
                         "ratio": QUANTILES,

@@ -104,6 +104,7 @@ TWO = Tally(
         "sql": {Outcome.MATCHED: 20_000},
         BASELINE: {Outcome.MATCHED: 990, Outcome.MISMATCHED: 10},
     },
+    ignored={"api": {"path('$.at'): the clock\x1b": 1}},
     failures={"compare": 2},
     dropped={"queue full": 1_000},
     durations={
@@ -127,6 +128,9 @@ x
   api          99.995 %            0        0         1
   sql             100 %            0        0         0
   baseline       99.0 %           10        0         0
+
+        ignored by                    runs
+  api   path('$.at'): the clock\\x1b      1
 
                           p50       p90       p99
   control              495 ms    495 ms    495 ms

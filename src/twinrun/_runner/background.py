@@ -157,7 +157,9 @@ def _copied_by_user(recipe: Recipe, value: Any) -> Any:
         scope.set(inside)
 
 
-def _undecided(recipe: Recipe, control: Observation, candidate: Observation) -> Comparison:
+def _undecided(
+    recipe: Recipe, control: Observation, candidate: Observation, context: object
+) -> Comparison:
     """Judge a candidate whose control's value could not be kept."""
     return Comparison(candidate, Outcome.INCONCLUSIVE, "isolate")
 

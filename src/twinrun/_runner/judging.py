@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
-from types import CoroutineType, FunctionType
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from types import CoroutineType
+from typing import Any, Final, TypeAlias
 
 import attrs
 
 from twinrun import tracebacks
 from twinrun._runner.containment import contained, report
+from twinrun._runner.ignoring import unignored
 from twinrun._runner.isolation import is_one_shot
 from twinrun._runner.recipe import Recipe
 from twinrun.difference import Difference, DifferenceKind, Differences
@@ -18,17 +19,25 @@ from twinrun.fingerprints import fingerprint
 from twinrun.observation import NOTHING, Observation
 from twinrun.result import Comparison, Outcome
 
-__all__ = ["judge", "judge_late"]
+__all__ = ["Judge", "judge", "judge_late"]
 
 _ONE_SHOT: Final = "one-shot values can't be compared without using them up"
 
+Judge: TypeAlias = Callable[[Recipe, Observation, Observation, Mapping[str, Any]], Comparison]
+"""Judges a candidate beside a control, given the run's context."""
+
 
 def judge(
-    recipe: Recipe, control: Observation, candidate: Observation, at: str = "$"
+    recipe: Recipe,
+    control: Observation,
+    candidate: Observation,
+    context: Mapping[str, Any],
+    at: str = "$",
 ) -> Comparison:
     """Judge a candidate; both observations still hold the real exceptions.
 
-    What is judged may be a part of all that they did: the one that is found `at` this path.
+    The run's context is for ignore rules. What is judged may be a part of all that they did: the
+    one that is found `at` this path.
     """
     late = judge_late(recipe, candidate)
     if late is not None:
@@ -46,7 +55,7 @@ def judge(
         cut = getattr(differences, "cut", None)
         if at != "$":
             differences = [attrs.evolve(d, path=at + d.path[1:]) for d in differences]
-        return _differing(recipe, control, candidate, Differences(differences, cut))
+        return _differing(recipe, control, candidate, context, Differences(differences, cut))
     except BaseException as error:
         if not contained(error):
             raise
@@ -109,19 +118,19 @@ def _differing(
     recipe: Recipe,
     control: Observation,
     candidate: Observation,
-    differences: tuple[Difference, ...],
+    context: Mapping[str, Any],
+    differences: Differences,
 ) -> Comparison:
-    """Ask the ignore rules about a difference, and name its group."""
-    group = fingerprint(recipe.name, candidate.name, differences, control, candidate)
-    for rule in recipe.ignore:
-        try:
-            ignored = bool(rule(control, candidate))
-        except BaseException as error:
-            if not contained(error):
-                raise
-            report(recipe.name, "ignore", error, recipe.on_failure)
-            continue
-        if ignored:
-            name = rule.__qualname__ if type(rule) is FunctionType else type(rule).__qualname__
-            return Comparison(candidate, Outcome.IGNORED, f"ignored by {name}", differences, group)
-    return Comparison(candidate, Outcome.MISMATCHED, None, differences, group)
+    """Ask the ignore rules about differences, and name the group of those that count."""
+    left: Differences = differences
+    rules: tuple[str, ...] = ()
+    if recipe.ignore:
+        left, rules = unignored(recipe, control, candidate, context, differences)
+    group = fingerprint(recipe.name, candidate.name, left or differences, control, candidate)
+    if not left:
+        reason = f"ignored by {'; '.join(rules)}"
+        found = differences, group, rules, tuple(differences)
+        return Comparison(candidate, Outcome.IGNORED, reason, *found)
+    kept = set(map(id, left))
+    ignored = tuple([d for d in differences if id(d) not in kept]) if rules else ()
+    return Comparison(candidate, Outcome.MISMATCHED, None, left, group, rules, ignored)

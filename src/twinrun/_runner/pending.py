@@ -22,7 +22,7 @@ from twinrun._runner.gates import (
     isolated,
     staged,
 )
-from twinrun._runner.judging import judge, judge_late
+from twinrun._runner.judging import Judge, judge, judge_late
 from twinrun._runner.pool import pool
 from twinrun._runner.recipe import Recipe
 from twinrun._runner.reporting import attend
@@ -110,7 +110,7 @@ class Pending:
     caller: Context | None = None
     """A copy of the caller's context: the run is concluded in it, candidates get copies."""
     concluding: Callable[[Run], Result | None] = staticmethod(conclude)
-    judged: Callable[[Recipe, Observation, Observation], Comparison] = staticmethod(judge)
+    judged: Judge = staticmethod(judge)
     foreign: Set[int] = frozenset()
     """The ids of the caller's own exceptions, which must stay as they are."""
     waiter: Wakeup | None = None
@@ -240,7 +240,9 @@ class Pending:
             self.waiter.set()
 
 
-def _undecided(recipe: Recipe, control: Observation, candidate: Observation) -> Comparison:
+def _undecided(
+    recipe: Recipe, control: Observation, candidate: Observation, context: object
+) -> Comparison:
     """Judge a candidate whose comparison does not come back."""
     late = judge_late(recipe, candidate)
     return late or Comparison(candidate, Outcome.INCONCLUSIVE, "compare timed out")

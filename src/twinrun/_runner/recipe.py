@@ -12,6 +12,7 @@ from twinrun._kinds import is_unwaited
 from twinrun._runner.breaking import Circuit, circuit_of
 from twinrun.comparators import equal, same_error
 from twinrun.errors import ConfigurationError, MismatchError
+from twinrun.ignores import Rule
 from twinrun.samplers import Breaker
 from twinrun.settings import checked_publishers, current
 from twinrun.typing import (
@@ -41,7 +42,7 @@ class Options(TypedDict, total=False):
     isolate: str | Callable[[Any], Any]
     compare: CompareValues
     compare_errors: CompareErrors
-    ignore: Ignore | Sequence[Ignore]
+    ignore: Ignore | Rule | Sequence[Ignore | Rule]
     clean: Clean | None
     capture: str
     context: Context
@@ -78,7 +79,7 @@ class Recipe:
     isolate: str | Callable[[Any], Any] = "containers"
     compare: CompareValues = equal
     compare_errors: CompareErrors = same_error
-    ignore: tuple[Ignore, ...] = ()
+    ignore: tuple[Ignore | Rule, ...] = ()
     clean: Clean | None = None
     capture: str = "values"
     context: Context = attrs.field(factory=dict)
@@ -236,11 +237,16 @@ def _timeout(option: str, value: Any) -> float | None:
 def _ignore(option: str, value: Any) -> tuple[Any, ...]:
     if value is None:
         return ()
-    if callable(value):
-        return (_callable(option, value),)
+    if isinstance(value, Rule) or callable(value):
+        return (_rule(option, value),)
     if isinstance(value, str) or not isinstance(value, Sequence):
-        raise _wrong(option, "a rule (a callable of two observations) or a sequence of them", value)
-    return tuple(_callable(option, rule) for rule in value)
+        accepted = "a rule (a callable of two observations, or one of twinrun.ignores)"
+        raise _wrong(option, f"{accepted} or a sequence of them", value)
+    return tuple(_rule(option, each) for each in value)
+
+
+def _rule(option: str, value: Any) -> Any:
+    return value if isinstance(value, Rule) else _callable(option, value)
 
 
 def _context(option: str, value: Any) -> Any:

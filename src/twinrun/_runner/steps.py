@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import sys
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from time import perf_counter_ns, thread_time_ns
 from typing import Any
 
@@ -14,7 +14,7 @@ from twinrun import tracebacks
 from twinrun._accounts import dice
 from twinrun._runner.breaking import Permit
 from twinrun._runner.containment import contained
-from twinrun._runner.judging import judge
+from twinrun._runner.judging import Judge, judge
 from twinrun._runner.recipe import Recipe
 from twinrun._runner.reporting import (
     Cleaned,
@@ -26,7 +26,7 @@ from twinrun._runner.reporting import (
     tell,
 )
 from twinrun._runner.scope import HOOK, scope
-from twinrun.difference import DifferenceKind, Differences
+from twinrun.difference import Difference, DifferenceKind, Differences
 from twinrun.observation import NOTHING, Observation
 from twinrun.result import BASELINE, Comparison, Outcome, Result
 
@@ -51,7 +51,7 @@ class Run:
     began_ns: int
     observe: bool = False
     claim: Callable[[], bool] | None = None
-    judged: Callable[[Recipe, Observation, Observation], Comparison] = judge
+    judged: Judge = judge
     foreign: Set[int] = frozenset()
     cpu_ns: int = 0
     permit: Permit | None = None
@@ -96,7 +96,9 @@ def settle(run: Run, publish: Callable[[Recipe, Result], None] | None = None) ->
     try:
         scope.set(HOOK)  # inside, since a signal's handler may raise right after it
         cpu = thread_time_ns() if run.permit is not None else 0
-        comparisons = tuple(run.judged(recipe, run.control, each) for each in run.candidates)
+        comparisons = tuple(
+            run.judged(recipe, run.control, each, run.context) for each in run.candidates
+        )
         if run.claim is not None and not run.claim():
             return None
         _count(run, comparisons)
@@ -136,6 +138,7 @@ def _count(run: Run, comparisons: tuple[Comparison, ...]) -> None:
                 c.candidate.duration_ns,
                 each.exception is not None,
                 started < run.order.index(c.candidate.name),
+                c.ignored_by if c.outcome is Outcome.IGNORED else (),
             )
             for c, each in zip(comparisons, run.candidates, strict=True)
         ),
@@ -196,19 +199,23 @@ def _settled(
     comparison: Comparison, stand_ins: dict[int, BaseException], texts: dict[int, str]
 ) -> Comparison:
     """Put stand-ins in the place of a comparison's exceptions."""
-    found = (
-        attrs.evolve(
-            d,
-            control=stand_ins.get(id(d.control), d.control),
-            candidate=stand_ins.get(id(d.candidate), d.candidate),
-        )
-        if d.kind is DifferenceKind.RAISED
-        else d
-        for d in comparison.differences
+
+    def found(differences: tuple[Difference, ...]) -> Iterator[Difference]:
+        for d in differences:
+            if d.kind is DifferenceKind.RAISED:
+                sides = (stand_ins.get(id(side), side) for side in (d.control, d.candidate))
+                yield Difference(d.path, d.kind, *sides)
+            else:
+                yield d
+
+    return attrs.evolve(
+        comparison,
+        candidate=_settled_observation(comparison.candidate, stand_ins, texts),
+        differences=Differences(
+            found(comparison.differences), getattr(comparison.differences, "cut", None)
+        ),
+        ignored_differences=tuple(found(comparison.ignored_differences)),
     )
-    differences = Differences(found, getattr(comparison.differences, "cut", None))
-    candidate = _settled_observation(comparison.candidate, stand_ins, texts)
-    return attrs.evolve(comparison, candidate=candidate, differences=differences)
 
 
 def _settled_observation(

@@ -49,7 +49,8 @@ class Quantiles:
 class CandidateSummary:
     """How one candidate did beside the control.
 
-    `outcomes` has every outcome, with 0 where there was none. `seconds` are its durations;
+    `outcomes` has every outcome, with 0 where there was none; `ignored` tells by rule, the most
+    frequent first, how many of the ignored ones it had part in. `seconds` are its durations;
     `ratio` is candidate / control within a run, `ratio_by_order` the same apart for runs in which
     the control ran first and last.
     """
@@ -60,6 +61,7 @@ class CandidateSummary:
     seconds: Quantiles
     ratio: Quantiles
     ratio_by_order: Mapping[str, Quantiles]
+    ignored: Mapping[str, int] = attrs.field(factory=dict)
 
     @property
     def judged(self) -> int:
@@ -147,6 +149,7 @@ def _candidate(name: str, tally: Tally) -> CandidateSummary:
         seconds=Quantiles.of(tally.durations.get(name, Histogram())),
         ratio=Quantiles.of(sum(ratios.values(), Histogram())),
         ratio_by_order={order: Quantiles.of(ratios[order]) for order in sorted(ratios)},
+        ignored=_by_count(tally.ignored.get(name, {})),
     )
 
 

@@ -54,6 +54,7 @@ def payload(result: Result) -> dict[str, Any]:
     withheld. Of what the experiment's `capture` leaves out stands `{"$withheld": "capture"}`.
     Values that are `NOTHING` are left out. `differences_cut` counts the differences that are left
     out here, `differences_incomplete` is there where the comparator says that it did not find all.
+    Where rules ignored differences, `ignored_by` names them and `ignored_differences` is how many.
     """
     walk = Walk(reader_of, current())
     capture = result._capture
@@ -157,6 +158,15 @@ def _judged(walk: Walk, judged: Comparison, differences: list[dict[str, Any]]) -
         "differences": differences,
         "differences_cut": len(judged.differences) - len(differences),
         **({"differences_incomplete": _name(incomplete)} if type(incomplete) is str else {}),
+        **(_ignored(walk, judged) if judged.ignored_by else {}),
+    }
+
+
+def _ignored(walk: Walk, judged: Comparison) -> dict[str, Any]:
+    """Say which rules ignored differences, and how many."""
+    return {
+        "ignored_by": [_text(walk, "reason", name, _PATH) for name in judged.ignored_by[:_SHOWN]],
+        "ignored_differences": len(judged.ignored_differences),
     }
 
 

@@ -103,6 +103,7 @@ def _circumstances(exemplar: Exemplar) -> Table:
         "result": exemplar.result_id,
         "order": ", ".join(exemplar.payload["order"]),
         "reason": exemplar.payload["candidate"].get("reason"),
+        "ignored": remarks.ignored(exemplar.payload["candidate"]),
     }
     for name, fact in facts.items():
         if fact:

@@ -75,6 +75,7 @@ def _candidate(candidate: CandidateSummary) -> dict[str, Any]:
         "judged": candidate.judged,
         "match_rate": candidate.match_rate,
         "outcomes": {str(outcome): n for outcome, n in candidate.outcomes.items()},
+        "ignored": dict(candidate.ignored),
         "errors": candidate.errors,
         "seconds": _quantiles(candidate.seconds),
         "ratio": _quantiles(candidate.ratio),

@@ -11,7 +11,7 @@ from twinrun.reports import figures
 from twinrun.reports.texts import line
 from twinrun.store import Exemplar
 
-__all__ = ["differences", "legend"]
+__all__ = ["differences", "ignored", "legend"]
 
 _MARK: Final = re.compile(r"\[redacted [0-9a-f]{8}\]")
 _CAPTURE: Final = {"$withheld": "capture"}
@@ -33,6 +33,13 @@ def differences(candidate: Mapping[str, Any]) -> str:
         return more
     stopped = f"ot everything was compared: {line(reason)}"
     return f"{more}; n{stopped}" if more else f"N{stopped}"
+
+
+def ignored(candidate: Mapping[str, Any]) -> str:
+    """Say how many differences rules ignored beside those that count, and which rules."""
+    count = candidate.get("ignored_differences", 0)
+    rules = "; ".join(map(str, candidate.get("ignored_by", ())))
+    return f"{figures.count(count)} more difference{'s' * (count > 1)}, by {rules}" if rules else ""
 
 
 def legend(exemplars: Sequence[Exemplar]) -> list[str]:

@@ -93,6 +93,9 @@ def _section(summary: ExperimentSummary, width: int) -> Iterable[RenderableType]
     if candidates:
         yield ""
         yield indented(_outcomes(candidates))
+    if any(candidate.ignored for candidate in candidates):
+        yield ""
+        yield indented(_ignored(candidates))
     if summary.controls:
         yield ""
         yield indented(_timings(summary.controls, candidates))
@@ -141,6 +144,15 @@ def _outcomes(candidates: Sequence[CandidateSummary]) -> Table:
             Text(figures.count(candidate.errors), style="red" if candidate.errors else ""),
             *(Text(figures.count(candidate.outcomes[outcome])) for outcome in rare),
         )
+    return made
+
+
+def _ignored(candidates: Sequence[CandidateSummary]) -> Table:
+    """Set out how often each rule ignored what differed."""
+    made = table(("", "left"), ("ignored by", "left"), ("runs", "right"))
+    for candidate in candidates:
+        for rule, count in candidate.ignored.items():
+            made.add_row(*map(Text, (line(candidate.name), line(rule), figures.count(count))))
     return made
 
 

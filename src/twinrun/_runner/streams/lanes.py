@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import attrs
@@ -31,7 +32,7 @@ class Lane(Side):
     driven is for those to say who make lanes of their own of this.
     """
 
-    __slots__ = ("_by_eq", "_call", "_is_alone", "_limit_ns", "_sent", "_verdict")
+    __slots__ = ("_by_eq", "_call", "_is_alone", "_limit_ns", "_sent", "_verdict", "context")
 
     def __init__(self, recipe: Recipe, call: Call, *, is_alone: bool = False) -> None:
         """Take the candidate's call; `is_alone` says that no caller waits for what it does."""
@@ -42,6 +43,8 @@ class Lane(Side):
         self._limit_ns = None if recipe.timeout is None else recipe.timeout * 1e9
         self._sent: Any = None
         self._verdict: Comparison | None = None
+        self.context: Mapping[str, Any] = {}
+        """The run's context, for its ignore rules."""
 
     def close(self) -> None:
         """Close the stream if it is not at its end; what comes of that is nobody's business."""
@@ -119,7 +122,7 @@ class Lane(Side):
         try:
             scope.set(HOOK)  # inside, since a signal's handler may raise right after it
             a, b = control.seen(values[0]), self.seen(values[1])
-            verdict = judge(self._recipe, a, b, place)
+            verdict = judge(self._recipe, a, b, self.context, place)
             outcome = verdict.outcome
             if outcome is Outcome.MATCHED or (outcome is Outcome.IGNORED and self._verdict):
                 return

@@ -153,6 +153,7 @@ class Playback:
     def enter(self, lane: Lane) -> None:
         """Take a candidate's lane."""
         self._lanes[lane.name] = lane
+        lane.context = self._plan.context
 
     def steps(self, lane: Lane) -> Any:
         """Play the record to a lane: gives what is to be thrown into it, for one step each."""
@@ -179,7 +180,9 @@ class Playback:
         control.end(self._ended, self._record.returned, ending)
         control.raised_at = self.control.raised_at
 
-    def _judged(self, recipe: Recipe, control: Observation, candidate: Observation) -> Comparison:
+    def _judged(
+        self, recipe: Recipe, control: Observation, candidate: Observation, context: object
+    ) -> Comparison:
         """Give the verdict on a candidate, which was reached step by step."""
         lane = self._lanes.get(candidate.name)
         assert lane is not None

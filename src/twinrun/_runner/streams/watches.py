@@ -76,6 +76,7 @@ class Watch:
                 side = self._after
             else:
                 lanes[call.name] = self.lane_of(self._recipe, call)
+                lanes[call.name].context = plan.context
                 side.append(lanes[call.name])
         self._lanes = tuple([lanes[name] for name in plan.candidate_names])
 
@@ -164,7 +165,9 @@ class Watch:
             judged=self._judged,
         )
 
-    def _judged(self, recipe: Recipe, control: Observation, candidate: Observation) -> Comparison:
+    def _judged(
+        self, recipe: Recipe, control: Observation, candidate: Observation, context: object
+    ) -> Comparison:
         """Give the verdict on a candidate, which was reached step by step."""
         [lane] = [each for each in self._lanes if each.name == candidate.name]
         verdict: Comparison = lane.judged(candidate)
