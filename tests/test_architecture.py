@@ -24,6 +24,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "result",
         "errors",
         "histogram",
+        "paired",
         "tally",
         "typing",
     ),
@@ -146,6 +147,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     ),
     "reading": (
         "analysis.wholes",
+        "analysis.noise",
         "analysis.summary",
         "analysis",
         "reports.texts",

@@ -77,6 +77,7 @@ OURS: set[str] = {
     "twinrun.histogram",
     "twinrun.ignores",
     "twinrun.observation",
+    "twinrun.paired",
     "twinrun.patterns",
     "twinrun.result",
     "twinrun.samplers",

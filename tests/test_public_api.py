@@ -37,6 +37,15 @@ PUBLIC: dict[str, set[str]] = {
         "tallies",
     },
     "twinrun.analysis": set(),
+    "twinrun.analysis.noise": {
+        "LEVEL",
+        "Finding",
+        "Noise",
+        "Source",
+        "judged",
+        "mcnemar",
+        "rejected",
+    },
     "twinrun.analysis.summary": {
         "CandidateSummary",
         "Example",
@@ -190,6 +199,7 @@ PUBLIC: dict[str, set[str]] = {
         "add_records",
         "moment",
     },
+    "twinrun.paired": {"LIMIT", "Divergence", "PairCounter", "PairCounts", "PairedRuns"},
     "twinrun.tally": {"CONTROL_FIRST", "CONTROL_LAST", "Tally"},
     "twinrun.tracebacks": {
         "detach",

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twinrun.histogram import Histogram
+from twinrun.paired import PairCounts, PairedRuns
 from twinrun.result import BASELINE, Outcome
 from twinrun.tally import CONTROL_FIRST, CONTROL_LAST, Tally
 
@@ -20,6 +21,15 @@ numbers = st.integers(min_value=1, max_value=10**12)
 counts = st.dictionaries(st.sampled_from(["sampled_out", "isolate", "queue_full"]), numbers)
 histograms = st.builds(
     Histogram.of, st.lists(st.floats(min_value=1e-9, max_value=1e9), min_size=1, max_size=5)
+)
+pair_counts = st.builds(PairCounts, numbers, numbers, numbers)
+paired_runs = st.builds(
+    PairedRuns,
+    runs=numbers,
+    whole=pair_counts,
+    places=st.dictionaries(st.sampled_from(["$ changed", "$.a added"]), pair_counts),
+    groups=st.dictionaries(st.sampled_from(["0a", "1b"]), pair_counts),
+    uncounted=st.dictionaries(st.sampled_from(["places", "groups"]), numbers),
 )
 tallies = st.builds(
     Tally,
@@ -42,6 +52,8 @@ tallies = st.builds(
         st.dictionaries(st.sampled_from(["path('$.a')", "known"]), numbers, min_size=1),
         max_size=2,
     ),
+    unstable=st.dictionaries(names, numbers, max_size=3),
+    paired=st.dictionaries(names, paired_runs, max_size=2),
 )
 
 

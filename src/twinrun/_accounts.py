@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from twinrun._forks import after_fork_in_child
 from twinrun.histogram import SCALE, Histogram
+from twinrun.paired import Divergence, PairCounter
 from twinrun.result import Outcome
 from twinrun.samplers import Coin, Dice
 from twinrun.tally import CONTROL_FIRST, CONTROL_LAST, Tally
@@ -172,7 +173,9 @@ class Account:
             "skip": Counter(),
             "failure": Counter(),
             "drop": Counter(),
+            "unstable": Counter(),
         }
+        self._paired: defaultdict[str, PairCounter] = defaultdict(PairCounter)
         self._durations: defaultdict[str, _Measured] = defaultdict(_durations)
         self._ratios: defaultdict[str, defaultdict[str, _Measured]] = defaultdict(_ratios)
 
@@ -199,6 +202,16 @@ class Account:
     def drop(self, reason: str, count: int = 1) -> None:
         """Count records that a publisher could not keep."""
         self._note("drop", reason, count)
+
+    def unstable(self, candidate: str) -> None:
+        """Count a mismatch that did not repeat."""
+        self._note("unstable", candidate, 1)
+
+    def pair(
+        self, candidate: str, ours: Divergence | None = None, baseline: Divergence | None = None
+    ) -> None:
+        """Count a run in which candidate and baseline were judged, and where each differed."""
+        self._note("pair", candidate, ours, baseline)
 
     def record(
         self,
@@ -264,6 +277,8 @@ class Account:
             kind, name, *rest = self._events.popleft()
             if kind == "run":
                 self._fold_run(name, *rest)
+            elif kind == "pair":
+                self._paired[name].add(*rest)
             else:
                 self._counts[kind][name] += rest[0]
         for reason, ticker in list(self._tickers.items()):
@@ -327,6 +342,8 @@ class Account:
                 for name, orders in self._ratios.items()
             },
             ignored={name: dict(counts) for name, counts in self._ignored.items()},
+            unstable=dict(self._counts["unstable"]),
+            paired={name: pairs.reading() for name, pairs in self._paired.items()},
         )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Self, TypeVar
 
 import attrs
 
 from twinrun.histogram import Histogram
+from twinrun.paired import PairedRuns
 from twinrun.result import BASELINE, Outcome
 
 __all__ = ["CONTROL_FIRST", "CONTROL_LAST", "Tally"]
@@ -44,6 +46,8 @@ class Tally:
     - `candidate_errors[candidate]`: how often a candidate raised.
     - `ignored[candidate][rule]`: how many of its ignored outcomes a rule had part in. Where several
       rules ignored one together, each of them counts.
+    - `unstable[candidate]`: how many of its mismatches did not repeat, with `recheck`.
+    - `paired[candidate]`: its runs in which the baseline was judged, too: which of them differed.
     - `skipped[reason]`: runs of the control alone; `failures[operation]`: callbacks that raised;
       `dropped[reason]`: records that a publisher could not keep.
     - `durations[name]`: seconds of the control and of each candidate, in experiments.
@@ -64,6 +68,8 @@ class Tally:
     durations: Mapping[str, Histogram] = attrs.field(factory=dict)
     ratios: Mapping[str, Mapping[str, Histogram]] = attrs.field(factory=dict)
     ignored: Mapping[str, Mapping[str, int]] = attrs.field(factory=dict)
+    unstable: Mapping[str, int] = attrs.field(factory=dict)
+    paired: Mapping[str, PairedRuns] = attrs.field(factory=dict)
 
     @property
     def runs(self) -> int:
@@ -79,27 +85,22 @@ class Tally:
     def __add__(self, other: Self) -> Self:
         if not isinstance(other, Tally):
             return NotImplemented
-        return self._combined(other, lambda a, b: a + b, lambda a, b: a + b)
+        return self._combined(other, operator.add)
 
     def __sub__(self, earlier: Self) -> Self:
         """Give what came since an earlier reading of the same tally."""
         if not isinstance(earlier, Tally):
             return NotImplemented
-        return self._combined(earlier, lambda a, b: a - b, lambda a, b: a - b)
+        return self._combined(earlier, operator.sub)
 
-    def _combined(
-        self,
-        other: Self,
-        add: Callable[[int, int], int],
-        add_histogram: Callable[[Histogram, Histogram], Histogram],
-    ) -> Self:
+    def _combined(self, other: Self, add: Callable[[Any, Any], Any]) -> Self:
         def nested_counts(a: Mapping[Any, int], b: Mapping[Any, int]) -> Mapping[Any, int]:
             return _merged(a, b, add, 0)
 
         def nested_histograms(
             a: Mapping[str, Histogram], b: Mapping[str, Histogram]
         ) -> Mapping[str, Histogram]:
-            return _merged(a, b, add_histogram, Histogram())
+            return _merged(a, b, add, Histogram())
 
         return type(self)(
             experiments=add(self.experiments, other.experiments),
@@ -111,6 +112,8 @@ class Tally:
             durations=nested_histograms(self.durations, other.durations),
             ratios=_merged(self.ratios, other.ratios, nested_histograms, _NOTHING_COUNTED),
             ignored=_merged(self.ignored, other.ignored, nested_counts, _NOTHING_COUNTED),
+            unstable=_merged(self.unstable, other.unstable, add, 0),
+            paired=_merged(self.paired, other.paired, add, PairedRuns()),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -125,6 +128,8 @@ class Tally:
             "durations": _mapped(self.durations, Histogram.as_dict),
             "ratios": _mapped(self.ratios, lambda orders: _mapped(orders, Histogram.as_dict)),
             "ignored": _mapped(self.ignored, lambda rules: _mapped(rules, int)),
+            "unstable": _mapped(self.unstable, int),
+            "paired": _mapped(self.paired, PairedRuns.as_dict),
         }
 
     @classmethod
@@ -143,4 +148,6 @@ class Tally:
             durations=_mapped(data["durations"], Histogram.from_dict),
             ratios=_mapped(data["ratios"], lambda orders: _mapped(orders, Histogram.from_dict)),
             ignored=_mapped(data.get("ignored", {}), dict),
+            unstable=dict(data.get("unstable", {})),
+            paired=_mapped(data.get("paired", {}), PairedRuns.from_dict),
         )

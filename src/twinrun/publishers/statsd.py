@@ -141,6 +141,8 @@ def _counts(gain: Tally) -> Iterator[tuple[str, int]]:
             yield f"{_level(candidate)}.{outcome}", count
     for candidate, count in gain.candidate_errors.items():
         yield f"{_level(candidate)}.raised", count
+    for candidate, count in gain.unstable.items():
+        yield f"{_level(candidate)}.unstable", count
 
 
 def spread(durations: Histogram, limit: int) -> Iterator[float]:
