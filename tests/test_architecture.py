@@ -161,6 +161,12 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "reports.group",
         "reports",
         "recovery",
+        "cli._output",
+        "cli._program",
+        "cli._stores",
+        "cli._report",
+        "cli._show",
+        "cli._deliver",
         "cli",
     ),
     "top": (

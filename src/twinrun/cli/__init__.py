@@ -1,0 +1,19 @@
+"""The command line: what is known of the experiments in a store, and what is on its way there."""
+
+from __future__ import annotations
+
+from twinrun.cli._deliver import deliver
+from twinrun.cli._program import COULD_NOT_TELL, INTERRUPTED, CouldNotTellError, run, twinrun
+from twinrun.cli._report import report
+from twinrun.cli._show import show
+
+__all__ = [
+    "COULD_NOT_TELL",
+    "INTERRUPTED",
+    "CouldNotTellError",
+    "deliver",
+    "report",
+    "run",
+    "show",
+    "twinrun",
+]

@@ -1,0 +1,69 @@
+"""`twinrun show`: one group of mismatches in full."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from twinrun.cli._output import styled, width, write
+from twinrun.cli._program import CouldNotTellError, twinrun
+from twinrun.cli._stores import NAMED, json_option, opened, store_to
+from twinrun.reports import group, json
+from twinrun.reports.texts import line
+from twinrun.store import GroupRecord
+
+__all__ = ["show"]
+
+
+@twinrun.command()
+@click.argument("fingerprint", metavar="GROUP")
+@store_to("read")
+@click.option("--all", "in_full", is_flag=True, help="Show every example kept, not only the first.")
+@json_option
+def show(fingerprint: str, location: str | None, in_full: bool, as_json: bool) -> None:
+    """Show one group of mismatches in full.
+
+    GROUP is its fingerprint as the report prints it, or any beginning of it that no other group
+    shares. Both values stand side by side with the differences marked, and with them the context,
+    the tracebacks, and where and when it happened.
+
+    \b
+    Examples:
+      twinrun show 3f2a9c1b4e --store twinrun.db
+      twinrun show 3f2a --all --store twinrun.db
+      twinrun show 3f2a --json --store twinrun.db | jq '.group.examples[0].context'
+    """
+    with opened(location) as store:
+        found = _one(store.find_groups(fingerprint), fingerprint)
+        total = sum(
+            other.count
+            for other in store.groups(found.experiment)
+            if other.candidate == found.candidate
+        )
+        exemplars = store.exemplars(found.fingerprint)
+    if as_json:
+        write(json.group(found, total, exemplars))
+    else:
+        shown = exemplars if in_full else exemplars[:1]
+        write(group.show(found, total, shown, len(exemplars), width(), styled()))
+
+
+def _one(found: Sequence[GroupRecord], prefix: str) -> GroupRecord:
+    """Give the one group that was found, or list those that it might be."""
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise CouldNotTellError(
+            f"There is no group {prefix!r}. `twinrun report` lists the groups that there are."
+        )
+    exact = [record for record in found if record.fingerprint == prefix]
+    if exact:
+        return exact[0]
+    rows = [
+        f"  {line(r.fingerprint)}  {line(r.experiment)}  {line(', '.join(r.paths[:3]))}"
+        for r in found[:NAMED]
+    ]
+    more = [f"  and {len(found) - NAMED} more"] if len(found) > NAMED else []
+    text = "\n".join([f"{prefix!r} begins {len(found)} groups; say more of it:", *rows, *more])
+    raise CouldNotTellError(text)
