@@ -18,6 +18,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "ground": (
         "_forks",
         "_pickling",
+        "_restraint",
         "_wakeups",
         "observation",
         "difference",
@@ -118,6 +119,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "_runner.gates",
         "_runner.ignoring",
         "_runner.judging",
+        "_runner.pairing",
         "_runner.reporting",
         "_runner.steps",
         "_runner.pending",
@@ -152,6 +154,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "analysis",
         "reports.texts",
         "reports.figures",
+        "reports.noise",
         "reports.values",
         "reports.passages",
         "reports.remarks",

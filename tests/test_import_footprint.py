@@ -36,6 +36,7 @@ OURS: set[str] = {
     "twinrun._forks",
     "twinrun._kinds",
     "twinrun._pickling",
+    "twinrun._restraint",
     "twinrun._runner",
     "twinrun._runner.background",
     "twinrun._runner.behaviours",

@@ -19,6 +19,7 @@ from twinrun import (
     recording,
     tallies,
 )
+from twinrun._restraint import Restraint
 from twinrun._runner import containment
 
 
@@ -314,7 +315,7 @@ def test_a_failure_is_warned_of_once_and_then_at_most_once_a_minute(
 ) -> None:
     """For each experiment and operation; what was left unsaid is counted."""
     now = 1_000.0
-    monkeypatch.setattr(containment, "monotonic", lambda: now)
+    monkeypatch.setattr(containment, "_warnings", Restraint(1, 60.0, clock=lambda: now))
     made = [
         Experiment(
             f"reporting.warn{i}",

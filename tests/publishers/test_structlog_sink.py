@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import logging
 import subprocess
 import sys
@@ -11,7 +12,8 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from twinrun import _logging
+from twinrun import _logging, experiment, settings, tallies
+from twinrun._restraint import Restraint
 from twinrun.comparators import equal
 from twinrun.errors import ConfigurationError
 from twinrun.observation import NOTHING, Observation
@@ -190,6 +192,103 @@ def test_a_logger_of_ones_own_is_used():
     logger = structlog.wrap_logger(logged, processors=[lambda _, __, event: event["event"]])
     StructlogPublisher(logger).publish(judged(Outcome.MISMATCHED))
     assert [call.args for call in logged.calls] == [("experiment.mismatch",)]
+
+
+def test_a_storm_of_one_group_is_a_few_lines_and_then_one_in_a_while(monkeypatch):
+    """The last of the first lines says so, later ones how many were left out since."""
+    publisher = StructlogPublisher(burst=2, interval=30)
+    times = iter([0.0, 0.0, 1.0, 2.0, 30.0, 31.0, 600.0])
+    monkeypatch.setattr(publisher._restraint, "_clock", lambda: next(times))
+    with capture_logs() as logs:
+        for _ in range(7):
+            publisher.publish(judged(Outcome.MISMATCHED))
+    assert [(log.get("left_out"), log.get("then_one_in")) for log in logs] == [
+        (None, None),
+        (None, "30 seconds"),
+        (2, "30 seconds"),
+        (1, None),
+    ]
+
+
+def test_with_nothing_configured_a_storm_does_not_flood_the_log(caplog, monkeypatch):
+    """What is left out is counted in the tally; another group is logged all the same."""
+    (default,) = settings.current.publishers
+    monkeypatch.setattr(default, "_restraint", Restraint(10, 60.0, clock=lambda: 0.0))
+
+    @experiment("sink.storm", candidate=lambda value: value + 1)
+    def storm(value):
+        return value
+
+    for _ in range(500):
+        storm(1)
+    assert len(caplog.records) == 10
+    assert tallies()["sink.storm"].dropped == {"log limit": 490}
+    storm("text")
+    assert len(caplog.records) == 11
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason"),
+    [
+        (Outcome.MISMATCHED, None),
+        (Outcome.TIMED_OUT, None),
+        (Outcome.INCONCLUSIVE, "compare"),
+        (Outcome.INCONCLUSIVE, "isolate"),
+    ],
+)
+def test_the_default_logs_ten_of_a_group_and_then_one_a_minute(monkeypatch, outcome, reason):
+    """Whatever it is that the group has in common, and whatever was logged of others."""
+    publisher = StructlogPublisher()
+    seconds = itertools.count()
+    monkeypatch.setattr(publisher._restraint, "_clock", lambda: next(seconds) // 2)
+    with capture_logs() as logs:
+        for _ in range(300):
+            publisher.publish(judged(outcome, reason=reason))
+            publisher.publish(judged(Outcome.INCONCLUSIVE, reason="another"))
+    assert [log.get("reason") for log in logs].count(reason) == 10 + 4
+
+
+def test_every_mismatch_is_logged_where_no_burst_is_set():
+    """Nothing is left out then, and nothing said of it."""
+    publisher = StructlogPublisher(burst=None)
+    with capture_logs() as logs:
+        for _ in range(100):
+            publisher.publish(judged(Outcome.MISMATCHED))
+    assert len(logs) == 100
+    assert not {"left_out", "then_one_in"} & {key for log in logs for key in log}
+
+
+def test_what_is_left_out_costs_no_payload(monkeypatch):
+    """In a storm the caller pays for a look at the clock."""
+    publisher = StructlogPublisher(burst=1)
+    monkeypatch.setattr(publisher._restraint, "_clock", lambda: 0.0)
+    with capture_logs() as logs:
+        publisher.publish(judged(Outcome.MISMATCHED))
+        monkeypatch.setattr("twinrun.publishers.structlog.payload", None)
+        publisher.publish(judged(Outcome.MISMATCHED))
+    assert len(logs) == 1
+
+
+def test_two_candidates_of_one_run_are_limited_each_for_itself(monkeypatch):
+    """The one that may be logged is, though the other may not."""
+    publisher = StructlogPublisher(burst=1)
+    monkeypatch.setattr(publisher._restraint, "_clock", lambda: 0.0)
+    with capture_logs() as logs:
+        publisher.publish(judged(Outcome.MISMATCHED, Outcome.MISMATCHED))
+        publisher.publish(judged(Outcome.MISMATCHED, Outcome.TIMED_OUT))
+    assert [log["event"] for log in logs] == ["experiment.mismatch", "experiment.timed_out"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"burst": 0}, {"burst": True}, {"burst": 1.0}, {"interval": 0}, {"interval": float("nan")}]
+    + [{"interval": value} for value in ("60", None, True, float("inf"), -1)],
+)
+def test_limits_that_make_no_sense_are_refused(options):
+    """The error names what was given and what is accepted."""
+    (name,) = options
+    with pytest.raises(ConfigurationError, match=f"^{name} is a number of "):
+        StructlogPublisher(**options)
 
 
 @pytest.mark.parametrize("logger", [logging.getLogger("mine"), 3, "twinrun"])

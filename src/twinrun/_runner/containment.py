@@ -5,19 +5,17 @@ from __future__ import annotations
 import sys
 import threading
 from functools import partial
-from time import monotonic
 from types import CodeType, FrameType, FunctionType, MethodType
 from typing import Any, Final
 
 from twinrun import settings
 from twinrun._accounts import account_of
+from twinrun._restraint import Restraint
 from twinrun.typing import OnFailure
 
 __all__ = ["contained", "own_threads", "raised_by_signal_handler", "report"]
 
 _traceback: Final[Any] = BaseException.__dict__["__traceback__"]  # read past the error's own code
-_QUIET_SECONDS: Final = 60.0
-_MANY_WARNINGS: Final = 1000
 
 own_threads: Final[set[int]] = set()
 """The threads that twinrun started: what is raised there is aimed at no caller."""
@@ -109,7 +107,7 @@ def report(
             raise
 
 
-_warned: dict[tuple[str, str], tuple[float, int]] = {}
+_warnings: Final = Restraint(burst=1, seconds=60.0)
 
 
 def _warn(operation: str, error: BaseException, experiment: str) -> None:
@@ -117,19 +115,13 @@ def _warn(operation: str, error: BaseException, experiment: str) -> None:
     from twinrun import tracebacks
     from twinrun._logging import warn
 
-    now = monotonic()
-    last, unsaid = _warned.get((experiment, operation), (-_QUIET_SECONDS, 0))
-    if now - last < _QUIET_SECONDS:
-        _warned[experiment, operation] = last, unsaid + 1
-        return
-    if len(_warned) > _MANY_WARNINGS:
-        _warned.clear()
-    _warned[experiment, operation] = now, 0
-    warn(
-        "experiment.failure",
-        experiment=experiment,
-        operation=operation,
-        error=type(error).__qualname__,
-        message=tracebacks.message(error),
-        unsaid=unsaid,
-    )
+    leave = _warnings.ask((experiment, operation))
+    if leave is not None:
+        warn(
+            "experiment.failure",
+            experiment=experiment,
+            operation=operation,
+            error=type(error).__qualname__,
+            message=tracebacks.message(error),
+            unsaid=leave.left_out,
+        )
