@@ -208,6 +208,7 @@ PUBLIC: dict[str, set[str]] = {
         "message",
         "place",
         "stack",
+        "standing",
         "text",
         "twin",
         "type_name",
