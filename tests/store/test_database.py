@@ -260,6 +260,26 @@ def test_a_tally_is_kept_by_minute_and_process(store, path):
     assert sorted(rows) == [(noon, "p"), (noon, "q"), (noon + 1, "p")]
 
 
+def test_a_tally_can_begin_at_a_minute(store):
+    """The minute that a moment falls into counts as a whole; the span tells what there is."""
+    hour = datetime.timedelta(hours=1)
+    increments = [
+        TallyIncrement(
+            experiment="e", process="p", recorded_at=NOON + n * hour, tally=Tally(experiments=10**n)
+        )
+        for n in range(3)
+    ]
+    store.write(increments)
+    later = NOON + hour + datetime.timedelta(seconds=50)
+    minutes = [(NOON + n * hour).replace(second=0, microsecond=0) for n in range(3)]
+    assert store.tally("e").experiments == 111
+    assert store.tally("e", since=later).experiments == 110
+    assert store.span("e") == (minutes[0], minutes[2])
+    assert store.span("e", since=later) == (minutes[1], minutes[2])
+    assert store.span("e", since=NOON + 3 * hour) is None
+    assert store.span("unknown") is None
+
+
 def test_an_unknown_experiment_has_an_empty_tally_and_no_groups(store):
     """Asking for what is not there is no error."""
     assert store.tally("nobody") == Tally()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import os
 import sqlite3
@@ -11,7 +12,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Self
 
-from sqlalchemy import Row, insert, inspect, select, update
+from sqlalchemy import ColumnElement, Row, func, insert, inspect, select, update
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
@@ -41,6 +42,7 @@ from twinrun.tally import Tally
 __all__ = ["Store", "StoreNotFoundError", "StoreVersionError"]
 
 _PATIENCE: Final = 0.5  # seconds that a fork, or who closes, waits for a transaction to end
+_MINUTE: Final = 60_000_000  # microseconds
 
 
 class StoreNotFoundError(ConfigurationError, LookupError):
@@ -114,16 +116,25 @@ class Store:
                 for row in connection.execute(select(table).order_by(table.c.name))
             ]
 
-    def tally(self, name: str) -> Tally:
-        """Add up an experiment's tallies over all minutes and processes; empty if unknown."""
-        query = (
-            select(schema.tallies.c.tally)
-            .join(schema.experiments)
-            .where(schema.experiments.c.name == storable_text(name))
-        )
+    def tally(self, name: str, since: datetime.datetime | None = None) -> Tally:
+        """Add up an experiment's tallies over all processes; empty if unknown.
+
+        Of all minutes, or of those from the one that `since` falls into.
+        """
+        query = select(schema.tallies.c.tally).join(schema.experiments).where(*_of(name, since))
         with self._reading() as connection:
             tallies = (Tally.from_dict(json.loads(text)) for text in connection.scalars(query))
             return sum(tallies, start=Tally())
+
+    def span(
+        self, name: str, since: datetime.datetime | None = None
+    ) -> tuple[datetime.datetime, datetime.datetime] | None:
+        """Give the first and the last minute of an experiment's tallies, None where it has none."""
+        minute = schema.tallies.c.minute
+        query = select(func.min(minute), func.max(minute)).join(schema.experiments)
+        with self._reading() as connection:
+            first, last = connection.execute(query.where(*_of(name, since))).one()
+        return None if first is None else (moment(first * _MINUTE), moment(last * _MINUTE))
 
     def groups(self, name: str) -> list[GroupRecord]:
         """Give an experiment's groups, the largest first."""
@@ -321,6 +332,14 @@ def _url(url_or_engine: str | os.PathLike[str] | Engine) -> URL:
     if not isinstance(url_or_engine, Engine) and url.database in (None, "", ":memory:"):
         raise ConfigurationError("a store in memory can't be shared by threads: name a file")
     return url
+
+
+def _of(name: str, since: datetime.datetime | None) -> list[ColumnElement[bool]]:
+    """Choose the tallies of an experiment, from a minute on."""
+    chosen = [schema.experiments.c.name == storable_text(name)]
+    if since is not None:
+        chosen.append(schema.tallies.c.minute >= int(since.timestamp()) // 60)
+    return chosen
 
 
 def _do_nothing() -> None:
