@@ -50,6 +50,7 @@ OURS: set[str] = {
     "twinrun._runner.isolation",
     "twinrun._runner.ignoring",
     "twinrun._runner.judging",
+    "twinrun._runner.pairing",
     "twinrun._runner.pending",
     "twinrun._runner.pool",
     "twinrun._runner.quick",

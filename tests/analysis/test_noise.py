@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 import random
 from collections.abc import Callable
@@ -12,6 +13,9 @@ from hypothesis import strategies as st
 
 from twinrun.analysis.noise import LEVEL, Noise, Source, judged, mcnemar, rejected
 from twinrun.paired import Divergence, PairCounter, PairCounts, PairedRuns
+from twinrun.store import GroupRecord
+
+NOW = datetime.datetime(2026, 3, 1, tzinfo=datetime.UTC)
 
 COUNTS = st.integers(0, 300)
 
@@ -105,11 +109,38 @@ def test_a_group_is_the_candidates_if_any_of_its_places_is() -> None:
     """A bug that comes with noise is a bug; many places of noise at once are noise."""
     noise = judged(paired(stamp=(100, 0, 0), id=(90, 2, 3), bug=(0, 30, 0)))
     assert noise is not None
-    stamp, id, bug = "$.stamp changed", "$.id changed", "$.bug changed"
-    assert noise.of_group("g", [stamp, bug]).source is Source.CANDIDATE
-    assert noise.of_group("g", [stamp, id]).source is Source.NOISE
-    assert noise.of_group("g", [stamp, "$.other changed"]).source is Source.UNDECIDED
-    assert noise.of_group("g", [stamp]).candidate_rate == 0
+    assert source_of(noise, "stamp", "bug") is Source.CANDIDATE
+    assert source_of(noise, "stamp", "id") is Source.NOISE
+    assert source_of(noise, "stamp", "other") is Source.UNDECIDED
+    assert source_of(noise) is Source.UNDECIDED
+    assert noise.of_group(group("timed_out", "stamp")) is None
+
+
+def group(outcome: str, *fields: str) -> GroupRecord:
+    """Make a group that no pair fell into, which differs in fields."""
+    return GroupRecord(
+        experiment="x",
+        fingerprint="g",
+        candidate="api",
+        outcome=outcome,
+        reason=None,
+        kinds=("changed",) * len(fields),
+        paths=tuple(f"$.{field}" for field in fields),
+        control_exception=None,
+        candidate_exception=None,
+        count=1,
+        first_seen=NOW,
+        last_seen=NOW,
+        state="new",
+    )
+
+
+def source_of(noise: Noise, *fields: str) -> Source:
+    """Say whose a group of mismatches is."""
+    finding = noise.of_group(group("mismatched", *fields))
+    assert finding is not None
+    assert finding.candidate_rate == 0
+    return finding.source
 
 
 Service = Callable[[random.Random], dict[str, object]]

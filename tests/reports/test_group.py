@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from twinrun.analysis.noise import judged
 from twinrun.cleaners import clean
+from twinrun.paired import PairCounts, PairedRuns
 from twinrun.reports.group import show
 from twinrun.reports.terminal import NARROWEST
 from twinrun.store import Exemplar, GroupRecord
@@ -69,6 +71,22 @@ def exemplar(control: dict[str, Any], candidate: dict[str, Any], **given: Any) -
 def text_of(control: dict[str, Any], candidate: dict[str, Any], **given: Any) -> str:
     """Show a group with one exemplar."""
     return show(record(), 1, [exemplar(control, candidate, **given)], 1, 100, styled=False)
+
+
+def test_whose_it_is_is_said_with_both_rates() -> None:
+    """A group that a reading of pairs says something of shows it; else there is no such row."""
+    noise = judged(PairedRuns(runs=50, groups={"abc": PairCounts(20, 3, 2)}))
+    assert noise is not None
+    text = show(record(), 1, [], 0, 100, styled=False, finding=noise.of_group(record()))
+    assert "noise?       noise: 46.0 % of 50 pairs, by the control itself 44.0 %\n" in text
+    assert "noise?" not in show(record(), 1, [], 0, 100, styled=False)
+
+
+def test_an_example_that_did_not_repeat_says_who_changed() -> None:
+    """The side that gave something else when both ran once more is named."""
+    text = text_of({}, {"unstable": "the control"})
+    assert "unstable   when it ran again, the control gave something else\n" in text
+    assert "unstable" not in text_of({}, {})
 
 
 def rows_between_sides(text: str) -> list[str]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from twinrun.analysis.summary import Example, Raised, summarise
 from twinrun.observation import NOTHING
+from twinrun.paired import PairCounts, PairedRuns
 from twinrun.reports.json import VERSION, group, report
 from twinrun.store import Exemplar, ExperimentRecord, GroupRecord
 from twinrun.tally import Tally
@@ -30,6 +31,15 @@ RECORD = GroupRecord(
     last_seen=NOW,
     state="new",
 )
+NO_PAIRS = {
+    "candidate_rate": 0.0,
+    "baseline_rate": 0.0,
+    "p": 1.0,
+    "pairs": 8,
+    "both": 0,
+    "candidate_alone": 0,
+    "baseline_alone": 0,
+}
 QUANTILES = {"count": 0, "p50": None, "p90": None, "p99": None}
 
 
@@ -38,7 +48,8 @@ def test_the_keys_stay() -> None:
     record = ExperimentRecord(name="x", first_seen=NOW, last_seen=NOW)
     example = Example("$", "changed", None, NOTHING)
     ignored = {"api": {"path('$.at'): the clock": 12}}
-    tally = Tally(skipped={"sample": 2}, ignored=ignored)
+    paired = {"api": PairedRuns(runs=8, places={"$ changed": PairCounts(1, 0, 3)})}
+    tally = Tally(skipped={"sample": 2}, ignored=ignored, unstable={"api": 5}, paired=paired)
     summary = summarise(record, tally, [RECORD], {"abc": example})
     assert json.loads(report([summary])) == {
         "version": 1,
@@ -66,10 +77,29 @@ def test_the_keys_stay() -> None:
                             "inconclusive": 0,
                         },
                         "ignored": {"path('$.at'): the clock": 12},
+                        "unstable": 5,
                         "errors": 0,
                         "seconds": QUANTILES,
                         "ratio": QUANTILES,
                         "ratio_by_order": {},
+                        "noise": {
+                            "pairs": 8,
+                            "level": 0.01,
+                            "whole": {**NO_PAIRS, "source": "undecided"},
+                            "places": {
+                                "$ changed": {
+                                    "source": "noise",
+                                    "candidate_rate": 0.125,
+                                    "baseline_rate": 0.5,
+                                    "p": 1.0,
+                                    "pairs": 8,
+                                    "both": 1,
+                                    "candidate_alone": 0,
+                                    "baseline_alone": 3,
+                                }
+                            },
+                            "uncounted": {},
+                        },
                     }
                 ],
                 "baseline": None,
@@ -90,6 +120,7 @@ def test_the_keys_stay() -> None:
                         "candidate_exception": "ValueError",
                         "first_seen": "2026-03-01T12:00:00+00:00",
                         "last_seen": "2026-03-01T12:00:00+00:00",
+                        "noise": {**NO_PAIRS, "source": "noise"},
                         "example": {
                             "path": "$",
                             "kind": "changed",

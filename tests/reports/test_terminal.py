@@ -12,6 +12,7 @@ from rich.cells import cell_len
 from twinrun.analysis.summary import Example, ExperimentSummary, Raised, summarise
 from twinrun.histogram import Histogram
 from twinrun.observation import NOTHING
+from twinrun.paired import PairCounts, PairedRuns
 from twinrun.reports.terminal import NARROWEST, report
 from twinrun.result import BASELINE, Outcome
 from twinrun.store import ExperimentRecord, GroupRecord
@@ -161,6 +162,53 @@ def test_several_candidates_stand_under_each_other() -> None:
     groups = group("a"), group("b", BASELINE, 10)
     shown = summary(TWO, *groups, example=Example("$", "changed", [], {"a": 1}))
     assert report([shown], 100, styled=False) == TEXT
+
+
+NOISY = Tally(
+    outcomes={"api": {Outcome.MISMATCHED: 90}},
+    unstable={"api": 7},
+    paired={
+        "api": PairedRuns(
+            runs=200,
+            whole=PairCounts(100, 44, 0),
+            places={
+                "$.at changed": PairCounts(100, 0, 0),
+                "$.rare added": PairCounts(0, 2, 0),
+                "$.total\x1b changed": PairCounts(0, 44, 0),
+                **{f"$.field{number} changed": PairCounts(1, 0, 0) for number in range(9)},
+            },
+            groups={"a": PairCounts(100, 0, 1)},
+        )
+    },
+)
+
+NOISE = """\
+        differs at            candidate   control itself   is
+  api   anywhere                 72.0 %           50.0 %   the candidate's
+  api   $.total\\x1b changed      22.0 %              0 %   the candidate's
+  api   $.at changed             50.0 %           50.0 %   noise
+  api   $.rare added              1.0 %              0 %   too few pairs to tell
+"""
+
+
+def test_noise_is_marked_with_both_rates() -> None:
+    """Places and groups say whose they are; what is the candidate's stands first."""
+    groups = [group(name, paths=(f"$.{place}",)) for name, place in (("a", "at"), ("b", "other"))]
+    text = report([summary(NOISY, *groups)], 100, styled=False)
+    assert NOISE in text
+    assert "\n  and 2 more: --json has them all\n" in text
+    assert "noise: 50.0 % of 200 pairs, by the control itself 50.5 %\n" in text
+    assert "too few pairs to tell: none of 200 pairs fell into this group\n" in text
+
+
+def test_mismatches_that_did_not_repeat_have_a_column() -> None:
+    """It is there only where there are any."""
+    text = report([summary(NOISY)], 100, styled=False)
+    assert (
+        "mismatches   errors   unstable\n  api          0 %           90        0          7"
+        in text
+    )
+    assert "unstable" not in report([summary(TWO)], 100, styled=False)
 
 
 def test_long_sides_stand_above_each_other() -> None:

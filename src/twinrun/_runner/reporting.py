@@ -8,6 +8,7 @@ from typing import Any, Final
 from twinrun import settings
 from twinrun._accounts import BATCH
 from twinrun._runner.containment import contained, report
+from twinrun._runner.pairing import PairTaker, differ
 from twinrun._runner.recipe import Recipe, raises
 from twinrun._runner.scope import HOOK, scope
 from twinrun.errors import MismatchError
@@ -92,7 +93,7 @@ def is_wanted(recipe: Recipe, comparisons: Sequence[Comparison]) -> bool:
     if recipe.after_run is not None or current.recorders:
         return True
     evidence = any(c.outcome in _EVIDENCE for c in comparisons)
-    if evidence and raises(recipe):
+    if evidence and (raises(recipe) or (recipe.baseline and differ(comparisons))):
         return True
     return any(evidence or not is_evidence_only(each) for each in _publishers(recipe))
 
@@ -100,7 +101,10 @@ def is_wanted(recipe: Recipe, comparisons: Sequence[Comparison]) -> bool:
 def takers(recipe: Recipe, result: Result) -> list[PublisherLike]:
     """Give the publishers that take such a result."""
     evidence = any(c.outcome in _EVIDENCE for c in result.comparisons)
-    return [each for each in _publishers(recipe) if evidence or not is_evidence_only(each)]
+    found = [each for each in _publishers(recipe) if evidence or not is_evidence_only(each)]
+    if recipe.baseline and differ(result.comparisons):
+        found.append(PairTaker(recipe.account))
+    return found
 
 
 def is_for_any_thread(publisher: PublisherLike) -> bool:

@@ -16,6 +16,7 @@ from twinrun._runner.breaking import Permit
 from twinrun._runner.containment import contained
 from twinrun._runner.judging import Judge, judge
 from twinrun._runner.recipe import Recipe
+from twinrun._runner.pairing import count_alike
 from twinrun._runner.reporting import (
     Cleaned,
     attend,
@@ -150,6 +151,8 @@ def _note(
     run: Run, permit: Permit, comparisons: tuple[Comparison, ...], concluding_ns: int
 ) -> None:
     """Tell the breaker how the run ended, and the log where the experiment pauses or resumes."""
+    if run.recipe.baseline:
+        count_alike(run.recipe.account, comparisons)
     failed = any(
         c.outcome is Outcome.TIMED_OUT
         or (

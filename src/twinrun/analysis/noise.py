@@ -10,6 +10,8 @@ from typing import Final
 import attrs
 
 from twinrun.paired import PairCounts, PairedRuns
+from twinrun.result import Outcome
+from twinrun.store import GroupRecord
 
 __all__ = ["LEVEL", "Finding", "Noise", "Source", "judged", "mcnemar", "rejected"]
 
@@ -63,17 +65,21 @@ class Noise:
     groups: Mapping[str, Finding]
     uncounted: Mapping[str, int]
 
-    def of_group(self, fingerprint: str, places: Iterable[str]) -> Finding:
-        """Say whose a group is that differs at these places, whether or not a pair fell into it.
+    def of_group(self, group: GroupRecord) -> Finding | None:
+        """Say whose a group of mismatches is, whether or not a pair fell into it.
 
         It is the candidate's where any of its places is. Where all of them are noise, so is what
-        can't be told of the group itself: noise at several places combines to many groups.
+        can't be told of the group itself: noise at several places combines to many groups. None
+        where it is of no mismatches.
         """
-        own = self.groups.get(fingerprint)
+        if group.outcome != Outcome.MISMATCHED:
+            return None
+        own = self.groups.get(group.fingerprint)
         if own is None:
             nothing = PairCounts()
             own = Finding(runs=self.runs, counts=nothing, p=1.0, source=Source.UNDECIDED)
-        known = [self.places.get(place) for place in places]
+        places = zip(group.paths, group.kinds, strict=False)
+        known = [self.places.get(f"{path} {kind}") for path, kind in places]
         sources = {Source.UNDECIDED if each is None else each.source for each in known}
         if Source.CANDIDATE in sources:
             return attrs.evolve(own, source=Source.CANDIDATE)

@@ -8,9 +8,11 @@ from typing import Any, Self
 
 import attrs
 
+from twinrun.analysis.noise import Finding, Noise, judged
 from twinrun.analysis.wholes import sides
 from twinrun.histogram import Histogram
 from twinrun.observation import NOTHING
+from twinrun.paired import PairedRuns
 from twinrun.result import BASELINE, Outcome
 from twinrun.store import ExperimentRecord, GroupRecord, Store
 from twinrun.tally import Tally
@@ -23,6 +25,7 @@ __all__ = [
     "Quantiles",
     "Raised",
     "example",
+    "finding",
     "observed",
     "read",
     "summarise",
@@ -52,7 +55,8 @@ class CandidateSummary:
     `outcomes` has every outcome, with 0 where there was none; `ignored` tells by rule, the most
     frequent first, how many of the ignored ones it had part in. `seconds` are its durations;
     `ratio` is candidate / control within a run, `ratio_by_order` the same apart for runs in which
-    the control ran first and last.
+    the control ran first and last. `unstable` mismatches did not repeat; `noise` tells what is the
+    candidate's from what the control differs in from itself, None where no baseline ran.
     """
 
     name: str
@@ -62,6 +66,8 @@ class CandidateSummary:
     ratio: Quantiles
     ratio_by_order: Mapping[str, Quantiles]
     ignored: Mapping[str, int] = attrs.field(factory=dict)
+    unstable: int = 0
+    noise: Noise | None = None
 
     @property
     def judged(self) -> int:
@@ -101,12 +107,13 @@ class GroupSummary:
     """Runs that did not match for one cause.
 
     `total` is what all groups of its candidate come to; `example` is taken from the first exemplar,
-    None where none was kept.
+    None where none was kept; `finding` says whether it is noise, None where that is not measured.
     """
 
     record: GroupRecord
     total: int
     example: Example | None
+    finding: Finding | None = None
 
     @property
     def share(self) -> float:
@@ -150,6 +157,8 @@ def _candidate(name: str, tally: Tally) -> CandidateSummary:
         ratio=Quantiles.of(sum(ratios.values(), Histogram())),
         ratio_by_order={order: Quantiles.of(ratios[order]) for order in sorted(ratios)},
         ignored=_by_count(tally.ignored.get(name, {})),
+        unstable=tally.unstable.get(name, 0),
+        noise=judged(tally.paired.get(name, PairedRuns())),
     )
 
 
@@ -183,6 +192,7 @@ def summarise(
     """
     names = _candidate_names(tally, groups)
     candidates = {name: _candidate(name, tally) for name in names}
+    listed = [group for group in groups if group.fingerprint in examples]
     totals = dict.fromkeys(names, 0)
     for group in groups:
         totals[group.candidate] += group.count
@@ -196,19 +206,28 @@ def summarise(
         failures=_by_count(tally.failures),
         dropped=_by_count(tally.dropped),
         controls=_controls(tally),
-        baseline=candidates.pop(BASELINE, None),
-        candidates=tuple(candidates.values()),
+        baseline=candidates.get(BASELINE),
+        candidates=tuple(each for name, each in candidates.items() if name != BASELINE),
         groups=tuple(
             GroupSummary(
                 record=group,
                 total=totals[group.candidate],
                 example=examples[group.fingerprint],
+                finding=_finding(candidates[group.candidate].noise, group),
             )
-            for group in groups
-            if group.fingerprint in examples
+            for group in listed
         ),
         group_count=len(groups),
     )
+
+
+def finding(group: GroupRecord, tally: Tally) -> Finding | None:
+    """Say whose a group of mismatches is; None where that is not measured."""
+    return _finding(judged(tally.paired.get(group.candidate, PairedRuns())), group)
+
+
+def _finding(noise: Noise | None, group: GroupRecord) -> Finding | None:
+    return None if noise is None else noise.of_group(group)
 
 
 def _by_count(counts: Mapping[str, int]) -> dict[str, int]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from twinrun.analysis import summary
 from twinrun.cli._output import styled, width, write
 from twinrun.cli._program import CouldNotTellError, twinrun
 from twinrun.cli._stores import NAMED, json_option, opened, store_to
@@ -42,11 +43,13 @@ def show(fingerprint: str, location: str | None, in_full: bool, as_json: bool) -
             if other.candidate == found.candidate
         )
         exemplars = store.exemplars(found.fingerprint)
+        finding = summary.finding(found, store.tally(found.experiment))
     if as_json:
-        write(json.group(found, total, exemplars))
+        write(json.group(found, total, exemplars, finding))
     else:
         shown = exemplars if in_full else exemplars[:1]
-        write(group.show(found, total, shown, len(exemplars), width(), styled()))
+        text = group.show(found, total, shown, len(exemplars), width(), styled(), finding)
+        write(text)
 
 
 def _one(found: Sequence[GroupRecord], prefix: str) -> GroupRecord:

@@ -10,9 +10,10 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from twinrun.analysis.noise import Finding
 from twinrun.analysis.summary import observed
 from twinrun.analysis.wholes import sides
-from twinrun.reports import figures, remarks
+from twinrun.reports import figures, noise, remarks
 from twinrun.reports.beside import side_by_side
 from twinrun.reports.passages import are_long, passages
 from twinrun.reports.terminal import indented, print_out, table
@@ -33,9 +34,10 @@ def show(
     kept: int,
     width: int,
     styled: bool,
+    finding: Finding | None = None,
 ) -> str:
-    """Write a group and these exemplars of the number that was kept."""
-    parts: list[RenderableType] = list(_heading(record, total))
+    """Write a group and these exemplars of the number that was kept; `finding` says whose it is."""
+    parts: list[RenderableType] = list(_heading(record, total, finding))
     for exemplar in exemplars:
         parts += ["", *_example(exemplar, kept)]
     if said := remarks.legend(exemplars):
@@ -48,7 +50,7 @@ def show(
     return print_out(parts, width, styled)
 
 
-def _heading(record: GroupRecord, total: int) -> Iterator[RenderableType]:
+def _heading(record: GroupRecord, total: int, finding: Finding | None) -> Iterator[RenderableType]:
     """Say what the group is: whose, how often, when, and where the sides differ."""
     yield Text.assemble("group ", (line(record.fingerprint), "bold cyan"))
     outcome = record.outcome.replace("_", " ")
@@ -64,6 +66,7 @@ def _heading(record: GroupRecord, total: int) -> Iterator[RenderableType]:
         "first seen": f"{figures.moment(record.first_seen)} UTC",
         "last seen": f"{figures.moment(record.last_seen)} UTC",
         "state": record.state,
+        **({} if finding is None else {"noise?": noise.sentence(finding)}),
     }
     for name, fact in facts.items():
         rows.add_row(Text(name, style="dim"), Text(line(fact)))
@@ -104,6 +107,7 @@ def _circumstances(exemplar: Exemplar) -> Table:
         "order": ", ".join(exemplar.payload["order"]),
         "reason": exemplar.payload["candidate"].get("reason"),
         "ignored": remarks.ignored(exemplar.payload["candidate"]),
+        "unstable": remarks.unstable(exemplar.payload["candidate"]),
     }
     for name, fact in facts.items():
         if fact:

@@ -14,6 +14,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from twinrun.analysis.noise import Finding, Noise
 from twinrun.analysis.summary import (
     CandidateSummary,
     Example,
@@ -38,10 +39,13 @@ def report(summaries: Sequence[ExperimentSummary]) -> str:
     return _document({"experiments": [_experiment(summary) for summary in summaries]})
 
 
-def group(record: GroupRecord, total: int, exemplars: Sequence[Exemplar]) -> str:
+def group(
+    record: GroupRecord, total: int, exemplars: Sequence[Exemplar], finding: Finding | None = None
+) -> str:
     """Write one group with every exemplar: `{"version": 1, "group": {…, "examples": […]}}`."""
     examples = [_exemplar(exemplar) for exemplar in exemplars]
-    return _document({"group": {**_record(record, total), "examples": examples}})
+    judged = {"noise": finding and _finding(finding)}
+    return _document({"group": {**_record(record, total), **judged, "examples": examples}})
 
 
 def _document(content: Mapping[str, Any]) -> str:
@@ -76,10 +80,37 @@ def _candidate(candidate: CandidateSummary) -> dict[str, Any]:
         "match_rate": candidate.match_rate,
         "outcomes": {str(outcome): n for outcome, n in candidate.outcomes.items()},
         "ignored": dict(candidate.ignored),
+        "unstable": candidate.unstable,
         "errors": candidate.errors,
         "seconds": _quantiles(candidate.seconds),
         "ratio": _quantiles(candidate.ratio),
         "ratio_by_order": {o: _quantiles(q) for o, q in candidate.ratio_by_order.items()},
+        "noise": candidate.noise and _noise(candidate.noise),
+    }
+
+
+def _noise(noise: Noise) -> dict[str, Any]:
+    """Give what is known of a candidate's differences beside the control's own."""
+    return {
+        "pairs": noise.runs,
+        "level": noise.level,
+        "whole": _finding(noise.whole),
+        "places": {place: _finding(finding) for place, finding in noise.places.items()},
+        "uncounted": dict(noise.uncounted),
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    """Give whose a difference is, both rates, and the counts of pairs that they come from."""
+    return {
+        "source": str(finding.source),
+        "candidate_rate": finding.candidate_rate,
+        "baseline_rate": finding.baseline_rate,
+        "p": finding.p,
+        "pairs": finding.runs,
+        "both": finding.counts.both,
+        "candidate_alone": finding.counts.candidate,
+        "baseline_alone": finding.counts.baseline,
     }
 
 
@@ -116,7 +147,8 @@ def _record(record: GroupRecord, total: int) -> dict[str, Any]:
 def _group(group: GroupSummary) -> dict[str, Any]:
     """Give a group with one example, or null where none was kept."""
     example = None if group.example is None else _example(group.example)
-    return {**_record(group.record, group.total), "example": example}
+    noise = group.finding and _finding(group.finding)
+    return {**_record(group.record, group.total), "noise": noise, "example": example}
 
 
 def _example(example: Example) -> dict[str, Any]:

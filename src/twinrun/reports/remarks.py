@@ -11,7 +11,7 @@ from twinrun.reports import figures
 from twinrun.reports.texts import line
 from twinrun.store import Exemplar
 
-__all__ = ["differences", "ignored", "legend"]
+__all__ = ["differences", "ignored", "legend", "unstable"]
 
 _MARK: Final = re.compile(r"\[redacted [0-9a-f]{8}\]")
 _CAPTURE: Final = {"$withheld": "capture"}
@@ -40,6 +40,12 @@ def ignored(candidate: Mapping[str, Any]) -> str:
     count = candidate.get("ignored_differences", 0)
     rules = "; ".join(map(str, candidate.get("ignored_by", ())))
     return f"{figures.count(count)} more difference{'s' * (count > 1)}, by {rules}" if rules else ""
+
+
+def unstable(candidate: Mapping[str, Any]) -> str:
+    """Say which side gave something else when both ran once more; nothing where neither did."""
+    side = candidate.get("unstable")
+    return f"when it ran again, {line(str(side))} gave something else" if side else ""
 
 
 def legend(exemplars: Sequence[Exemplar]) -> list[str]:

@@ -20,7 +20,7 @@ from twinrun.analysis.summary import (
     GroupSummary,
     Quantiles,
 )
-from twinrun.reports import figures
+from twinrun.reports import figures, noise
 from twinrun.reports.texts import line
 from twinrun.reports.values import SHORT as SHORT_VALUE
 from twinrun.reports.values import contrast
@@ -96,6 +96,9 @@ def _section(summary: ExperimentSummary, width: int) -> Iterable[RenderableType]
     if any(candidate.ignored for candidate in candidates):
         yield ""
         yield indented(_ignored(candidates))
+    if any(candidate.noise for candidate in candidates):
+        yield ""
+        yield from map(indented, _noise(candidates))
     if summary.controls:
         yield ""
         yield indented(_timings(summary.controls, candidates))
@@ -133,6 +136,8 @@ def _outcomes(candidates: Sequence[CandidateSummary]) -> Table:
     """Set out how each candidate was judged; a rare outcome has a column only if it occurred."""
     rare = [o for o in _RARE if any(c.outcomes[o] for c in candidates)]
     headings = ["match rate", "mismatches", "errors", *(o.replace("_", " ") for o in rare)]
+    is_unstable = any(c.unstable for c in candidates)
+    headings += ["unstable"] * is_unstable
     made = table(("", "left"), *((heading, "right") for heading in headings))
     for candidate in candidates:
         rate = figures.percentage(candidate.outcomes[Outcome.MATCHED], candidate.judged)
@@ -143,6 +148,7 @@ def _outcomes(candidates: Sequence[CandidateSummary]) -> Table:
             Text(figures.count(mismatches), style="red" if mismatches else ""),
             Text(figures.count(candidate.errors), style="red" if candidate.errors else ""),
             *(Text(figures.count(candidate.outcomes[outcome])) for outcome in rare),
+            *[Text(figures.count(candidate.unstable))] * is_unstable,
         )
     return made
 
@@ -154,6 +160,27 @@ def _ignored(candidates: Sequence[CandidateSummary]) -> Table:
         for rule, count in candidate.ignored.items():
             made.add_row(*map(Text, (line(candidate.name), line(rule), figures.count(count))))
     return made
+
+
+def _noise(candidates: Sequence[CandidateSummary]) -> Iterator[RenderableType]:
+    """Set out where candidates differ, beside how often the control differs from itself there."""
+    made = table(
+        ("", "left"),
+        ("differs at", "left"),
+        ("candidate", "right"),
+        ("control itself", "right"),
+        ("is", "left"),
+    )
+    left_out = 0
+    for candidate in candidates:
+        if candidate.noise is not None:
+            left_out += noise.left_out(candidate.noise)
+            for row in noise.rows(candidate.noise):
+                made.add_row(*map(Text, map(line, (candidate.name, *row))))
+    if made.row_count:
+        yield made
+    if left_out:
+        yield Text(f"and {figures.count(left_out)} more: --json has them all", style="dim")
 
 
 def _timings(controls: Mapping[str, Quantiles], candidates: Sequence[CandidateSummary]) -> Table:
@@ -189,6 +216,8 @@ def _groups(summary: ExperimentSummary, apart: bool, width: int) -> Iterator[Ren
         yield _aligned(row, widths, style="")
         if group.example is not None:
             yield indented(_shown(group.example), SHORT + 1)
+        if group.finding is not None:
+            yield indented(Text(noise.sentence(group.finding), style="dim"), SHORT + 3)
 
 
 def _group(group: GroupSummary, apart: bool) -> list[str]:
