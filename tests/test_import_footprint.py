@@ -58,6 +58,8 @@ OURS: set[str] = {
     "twinrun._runner.reporting",
     "twinrun._runner.scope",
     "twinrun._runner.steps",
+    "twinrun._runner.templates",
+    "twinrun._types",
     "twinrun._wakeups",
     "twinrun.comparators",
     "twinrun.comparators._alignment",

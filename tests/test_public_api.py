@@ -114,7 +114,7 @@ PUBLIC: dict[str, set[str]] = {
     "twinrun.demo.references": {"Reference", "split_by_regex", "split_by_urllib"},
     "twinrun.difference": {"Difference", "DifferenceKind", "Differences"},
     "twinrun.errors": {"ConfigurationError", "MismatchError"},
-    "twinrun.fingerprints": {"VERSION", "fingerprint", "generalise"},
+    "twinrun.fingerprints": {"VERSION", "fingerprint", "generalise", "generalise_text"},
     "twinrun.ignores": {"Rule", "kind", "name_of", "path", "raised", "rule", "when"},
     "twinrun.histogram": {"Histogram", "SCALE", "bucket_index"},
     "twinrun.observation": {"NOTHING", "Nothing", "Observation", "Stream"},

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twinrun import tracebacks
+from twinrun import Experiment, tracebacks
 
 
 class Meta(type):
@@ -244,6 +244,27 @@ def test_the_place_is_the_innermost_function():
     """It is named by module and qualified name."""
     assert tracebacks.place(caught(deep, 3, ValueError())) == f"{__name__}:deep"
     assert tracebacks.place(ValueError()) is None
+
+
+def loads(text):
+    """Call the standard library."""
+    return json.loads(text)
+
+
+def test_what_the_standard_library_raised_comes_from_its_caller():
+    """Or, where nothing else called it, from the function of it that was called first."""
+    assert tracebacks.place(caught(loads, "{")) == f"{__name__}:loads"
+    error = caught(json.loads, "{")
+    BaseException.__dict__["__traceback__"].__set__(error, error.__traceback__.tb_next)
+    assert tracebacks.place(error) == "json:loads"
+
+
+def test_what_never_came_to_a_function_has_no_place():
+    """Our own calling of it is not where it came from."""
+    result = Experiment("x", publishers=()).observe(control=lambda: 1, candidate=loads)
+    raised = result.candidates[0]
+    assert type(raised.exception) is TypeError
+    assert raised.raised_at is None
 
 
 ERRORS = [

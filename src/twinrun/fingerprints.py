@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Final, TypeAlias
 
+from twinrun import tracebacks
 from twinrun._pickling import type_name
 from twinrun.difference import Difference, DifferenceKind
 from twinrun.observation import Observation
 
-__all__ = ["VERSION", "fingerprint", "generalise"]
+__all__ = ["VERSION", "fingerprint", "generalise", "generalise_text"]
 
-VERSION = 1
+VERSION = 2
 """The version of the rules below; each fingerprint depends on it."""
 
-_STEP = r"""\.[^.\[]+ | \[ (?: "(?:[^"\\]|\\.)*" | [^\]"]* ) \]"""
-_LONGEST_NAME = 64
+# Nothing is looked for twice: all patterns here take a time that grows with the text alone.
+_STEP: Final = re.compile(
+    r"""\.[^.\[]++ | \[ (?: "(?:[^"\\]|\\.)*+" | [^\[\]"]*+ ) \]""", re.VERBOSE
+)
+_LONGEST_NAME: Final = 64
+_LONGEST_MESSAGE: Final = 200  # generalised; what comes later is data for the most part
+_MEMBERS: Final = 100
+_NAMING: Final = (AttributeError, ImportError, KeyError, NameError, TypeError)
 
 
 def fingerprint(
@@ -29,23 +38,38 @@ def fingerprint(
 
     What counts is the experiment, the candidate, the set of differences by kind and generalised
     path (where the types differ, by both types too), and for each side that raised the type of its
-    exception and the place it came from. Values, messages, the order and the number of differences
-    at one generalised path don't count. It is the same in every process and on every Python.
+    exception, of a group those of its members too, the function it came from, and its message,
+    generalised. Values, the order and the number of differences at one generalised path don't
+    count. It is the same in every process and on every Python that writes the same message.
     """
     import hashlib
 
-    places = sorted({_place(difference) for difference in differences})
     cause = (
         VERSION,
         experiment,
         candidate,
-        places,
+        _places(differences),
         _raised(control),
         _raised(candidate_observation),
     )
     # ascii() writes text the same way whatever Unicode the running Python knows.
     digest = hashlib.blake2b(ascii(cause).encode(), digest_size=8, usedforsecurity=False)
     return digest.hexdigest()
+
+
+def _places(differences: Sequence[Difference]) -> list[tuple[str, ...]]:
+    """Say in which ways and where two values differ.
+
+    Items of a sequence that were both added and removed have changed: which of them were taken for
+    the same says nothing of the cause.
+    """
+    places = {_place(difference) for difference in differences}
+    for place in [p for p in places if p[0] == DifferenceKind.ADDED and p[1].endswith("[*]")]:
+        removed = (str(DifferenceKind.REMOVED), place[1])
+        if removed in places:
+            places -= {place, removed}
+            places.add((str(DifferenceKind.CHANGED), place[1]))
+    return sorted(places)
 
 
 def _place(difference: Difference) -> tuple[str, ...]:
@@ -56,11 +80,100 @@ def _place(difference: Difference) -> tuple[str, ...]:
     return place
 
 
-def _raised(observation: Observation) -> tuple[str, str | None] | None:
-    """Say what one side raised and where, or None if it returned."""
-    if observation.exception is None:
+_Raised: TypeAlias = tuple[str, str | None, str, list[str]]
+
+
+def _raised(observation: Observation) -> _Raised | None:
+    """Say what one side raised, where, and with which words, or None if it returned."""
+    error = observation.exception
+    if error is None:
         return None
-    return type_name(observation.exception), observation.raised_at
+    said = tracebacks.message(error)
+    members = tracebacks.members(error)[:_MEMBERS]
+    if members:
+        said = said.rpartition(" (")[0]  # without their number
+    place = observation.raised_at
+    if place is not None and "comp>" in place:
+        place = _COMPREHENSION.sub("", place)
+    words = generalise_text(said, names=issubclass(type(error), _NAMING))[:_LONGEST_MESSAGE]
+    return type_name(error), place, words, sorted({type_name(member) for member in members})
+
+
+# Python 3.12 runs these inside the function that they stand in.
+_COMPREHENSION: Final = re.compile(r"(?:\.<locals>)?\.<(?:list|set|dict)comp>")
+_HINT: Final = ". Did you mean"
+_URL: Final = re.compile(r"\b[A-Za-z][\w+.-]{1,20}://[^\s'\"<>]+")
+_QUOTED: Final = re.compile(
+    r"""
+    ' (?: (?<!\w') | (?<=\b[bru]') ) (?: [^'\\] | \\.? | '(?=\w) )*+ (?: '|\Z )
+    | " (?: (?<!\w") | (?<=\b[bru]") ) (?: [^"\\] | \\.? | "(?=\w) )*+ (?: "|\Z )
+    | `[^`]*+ (?: `|\Z ) | “[^”]*+ (?: ”|\Z )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_ENDS: Final = {"'": "'", '"': '"', "`": "`", "“": "”"}
+_WORD: Final = re.compile(r"""[^\s'"`“”(){}\[\]<>,;=|]+""")
+_DATA: Final = re.compile(r"[0-9@/~]")
+_NAMED_NUMBER: Final = re.compile(r"[^\W\d_][^:]*\*")  # ORD-*, user_*, sha*
+_NUMBER: Final = re.compile(
+    r"""
+    (?<![A-Za-z0-9]) [-+]? (?:
+        0[xX][0-9a-fA-F]+
+        | [0-9]+ (?: [.:,/-][0-9]+ )* (?: T[0-9:.,+-]+Z? | [eE][-+]?[0-9]+(?![A-Za-z]) )?
+    )
+    | (?<=[A-Za-z])[0-9]{3,}(?!\w)
+    """,
+    re.VERBOSE,
+)
+_STARS: Final = re.compile(r"\*(?:[\s,;:/.-]*\*)+")
+
+
+def generalise_text(text: str, *, names: bool = False) -> str:
+    """Write `*` for all in a message that looks like data.
+
+    That is quoted text, numbers, addresses in memory, paths of files, URLs, e-mail addresses, and
+    words that look like an id, as `generalise` knows them; several in a row are one, and so is
+    white space. With `names`, identifiers in quotes stay, as in `'Cart' object has no attribute
+    'total'`: a fingerprint has it so for AttributeError, ImportError, KeyError, NameError and
+    TypeError, and what is derived from these.
+    """
+    if text.endswith("?"):
+        text = text.rpartition(_HINT)[0] or text
+    if "://" in text:
+        text = _URL.sub("*", text)
+    text = _QUOTED.sub(_kept_name if names else _unnamed, text)
+    if len(text) > _LONGEST_NAME or _DATA.search(text):
+        text = _WORD.sub(_generalised_word, text)
+    return _STARS.sub("*", " ".join(text.split()))
+
+
+def _unnamed(quoted: re.Match[str]) -> str:
+    """Replace what is quoted; what nothing ends is no quote."""
+    return "*" if len(quoted[0]) > 1 and quoted[0][-1] == _ENDS[quoted[0][0]] else quoted[0]
+
+
+def _kept_name(quoted: re.Match[str]) -> str:
+    """Keep what is quoted if it is the name of something in a program."""
+    inner = quoted[0][1:-1]
+    if _unnamed(quoted) != "*":
+        return quoted[0]
+    is_name = inner.replace(".", "_").isidentifier() and not _is_id(inner)
+    return f"'{inner}'" if is_name else "*"
+
+
+def _generalised_word(found: re.Match[str]) -> str:
+    """Generalise one word, but for the punctuation at its end."""
+    word = found[0]
+    if len(word) <= _LONGEST_NAME and not _DATA.search(word):
+        return word
+    bare = word.rstrip(".:!?")
+    if not bare:
+        return word
+    made = "*"
+    if bare[0] not in "/~" and not _is_token(bare):
+        made = _NUMBER.sub("*", bare)
+        made = "*" if _is_id(made) or _NAMED_NUMBER.match(made) else made
+    return made + word[len(bare) :]
 
 
 def generalise(path: str) -> str:
@@ -82,17 +195,26 @@ def generalise(path: str) -> str:
     `isV2ApiEnabled`, `deadbeef`. So the first hundred of `user_1`, `user_2` … have groups of their
     own, and `sha_256` is taken for an id: a dict's keys can't be told from names for certain.
     """
-    return re.sub(_STEP, lambda step: _generalised(step.group()), path, flags=re.VERBOSE)
+    return _STEP.sub(_generalised_step, path)
+
+
+def _generalised_step(found: re.Match[str]) -> str:
+    """Generalise one step of a path."""
+    step = found[0]
+    return _kept(step) if len(step) <= _LONGEST_NAME else _generalised(step)
 
 
 def _generalised(step: str) -> str:
-    """Generalise one step of a path."""
+    """Generalise the text of a step."""
     if step.startswith("."):
         return "[*]" if _is_id(step[1:]) else step
     inner = step[1:-1]
     if inner.startswith('"'):
         return "[*]" if _is_id(_unquoted(inner)) else step
     return step if inner.startswith("<") or inner in ("None", "True", "False") else "[*]"
+
+
+_kept: Final = lru_cache(maxsize=4096)(_generalised)
 
 
 def _unquoted(text: str) -> str:
@@ -107,14 +229,23 @@ def _unquoted(text: str) -> str:
 
 def _is_id(key: str) -> bool:
     """Whether a key looks like an id rather than like a field's name."""
-    if len(key) > _LONGEST_NAME or re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", key):
+    return _is_token(key) or _NUMBERED.search(key) is not None
+
+
+_NUMBERED: Final = re.compile(r"[0-9]{5}|(?<![^\W_])[0-9]{3,}(?![^\W_])")
+_MAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+_HEX: Final = re.compile(r"\{?[0-9a-fA-F-]{8,}\}?")
+
+
+def _is_token(key: str) -> bool:
+    """Whether all of a key is an id, not a name with a number in it."""
+    if len(key) > _LONGEST_NAME or ("@" in key and _MAIL.fullmatch(key)):
         return True
     if not re.search("[0-9]", key):
         return False
     return (
         not any(map(str.isalpha, key))
-        or re.fullmatch(r"\{?[0-9a-fA-F-]{8,}\}?", key) is not None
-        or re.search(r"[0-9]{5}|(?<![^\W_])[0-9]{3,}(?![^\W_])", key) is not None
+        or _HEX.fullmatch(key) is not None
         or any(map(_is_mixed, re.findall(r"[A-Za-z0-9]{12,}", key)))
     )
 

@@ -6,10 +6,13 @@ or metaclass of its type. All is read through the descriptors of the built-in ty
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from types import CodeType, FrameType, GetSetDescriptorType, MemberDescriptorType, TracebackType
 from typing import Any, Final
+
+from twinrun._types import exact_text, is_heap, mro
 
 __all__ = [
     "detach",
@@ -34,7 +37,6 @@ _BYTES: Final = 16 * 1024
 _INT: Final = 1 << 2000  # ints from here on are not written out: Python may refuse to
 
 _ENGINE: Final = f"{__package__}._runner"  # whose frames at the outer end tell nobody anything
-_HEAP_TYPE: Final = 1 << 9  # Py_TPFLAGS_HEAPTYPE: not one of the interpreter's own static types
 _PLAIN: Final = frozenset({type(None), bool, int, float, complex, str, bytes})
 _NEVER_COPIED: Final = frozenset(
     {
@@ -105,14 +107,20 @@ def message(error: BaseException) -> str:
 
 
 def place(error: BaseException) -> str | None:
-    """Name the function that raised: `module:qualname`, or None where there is no traceback."""
-    step = _error["__traceback__"].__get__(error)
-    if step is None:
-        return None
-    while step.tb_next is not None:
-        step = step.tb_next
-    frame: FrameType = step.tb_frame
-    return f"{_module(frame) or '?'}:{_exact(frame.f_code.co_qualname)}"
+    """Name the function that raised: `module:qualname`, or None where it never came to one.
+
+    What the standard library raised comes from the function that called it: how it is built is
+    another matter in each Python. Where nothing else called it, it is the function called first.
+    """
+    step, found = _error["__traceback__"].__get__(error), None
+    while step is not None:
+        frame: FrameType = step.tb_frame
+        module, step = _module(frame) or "?", step.tb_next
+        if module.startswith(_ENGINE):
+            continue
+        if found is None or module.partition(".")[0] not in sys.stdlib_module_names:
+            found = f"{module}:{exact_text(frame.f_code.co_qualname)}"
+    return found
 
 
 def twin(error: BaseException) -> BaseException:
@@ -157,7 +165,7 @@ def links(error: BaseException) -> tuple[BaseException | None, BaseException | N
 
 def type_name(cls: type) -> str:
     """Give the name of a type as tracebacks write it, within 160 characters."""
-    name = _exact(_type["__qualname__"].__get__(cls))
+    name = exact_text(_type["__qualname__"].__get__(cls))
     module = _type["__module__"].__get__(cls)
     if type(module) is not str or module in ("builtins", "__main__"):
         return _cut(name)
@@ -233,7 +241,7 @@ def _frame_lines(step: TracebackType | None, frames: int) -> Iterator[str]:
 
 def _place_lines(code: CodeType, number: int) -> Iterator[str]:
     """Format one frame: where it is, and the line of source."""
-    file, function = _cut(_exact(code.co_filename)), _cut(_exact(code.co_name))
+    file, function = _cut(exact_text(code.co_filename)), _cut(exact_text(code.co_name))
     yield f'  File "{file}", line {number}, in {function}'
     source = _source(code.co_filename, number)
     if source:
@@ -275,15 +283,15 @@ def _cut(line: str) -> str:
 def _message(error: BaseException) -> str:
     args = _error["args"].__get__(error)
     if issubclass(type(error), BaseExceptionGroup):
-        said, count = _exact(_group["message"].__get__(error)), len(members(error))
+        said, count = exact_text(_group["message"].__get__(error)), len(members(error))
         return f"{said[:_MESSAGE]} ({count} sub-exception{'s' if count != 1 else ''})"
-    for cls in _mro(type(error)):
+    for cls in mro(type(error)):
         own = _type["__dict__"].__get__(cls)
         if "__str__" not in own:
             continue
         # The interpreter's own texts use the arguments and the fields of the type that makes them.
-        if not _is_heap(cls) and all(map(_is_short, [*args, *_fields(error, cls).values()])):
-            return _exact(own["__str__"](error))[:_MESSAGE]
+        if not is_heap(cls) and all(map(_is_short, [*args, *_fields(error, cls).values()])):
+            return exact_text(own["__str__"](error))[:_MESSAGE]
         break
     shown = [_shown(arg, 2) if type(arg) is not str else arg[:_MESSAGE] for arg in args[:10]]
     return ", ".join(shown)[:_MESSAGE]
@@ -326,10 +334,10 @@ def _twin(error: BaseException, made: dict[int, BaseException]) -> BaseException
     if id(error) in made:
         return made[id(error)]
     cls = type(error)
-    maker = next(k for k in _mro(cls) if not _is_heap(k) and issubclass(k, BaseException))
+    maker = next(k for k in mro(cls) if not is_heap(k) and issubclass(k, BaseException))
     if issubclass(cls, BaseExceptionGroup):
         twins = [_twin(member, made) for member in members(error)]
-        said = _exact(_group["message"].__get__(error))
+        said = exact_text(_group["message"].__get__(error))
         other: BaseException = _group["__new__"](cls, said, twins)
     else:
         other = maker.__new__(cls)
@@ -340,9 +348,9 @@ def _twin(error: BaseException, made: dict[int, BaseException]) -> BaseException
     own = dict.items(_error["__dict__"].__get__(error))
     attributes = {key: _alone(value, made) for key, value in own if type(key) is str}
     _error["__dict__"].__set__(other, attributes)
-    for each in _mro(cls):
+    for each in mro(cls):
         for name, value in _fields(error, each).items():
-            if value is None and not _is_heap(each):
+            if value is None and not is_heap(each):
                 continue  # unset reads as None, but an OSError tells one from the other
             try:
                 _type["__dict__"].__get__(each)[name].__set__(other, _alone(value, made))
@@ -367,7 +375,7 @@ def _fields(error: BaseException, cls: type) -> dict[str, Any]:
     for name, descriptor in _type["__dict__"].__get__(cls).items():
         kind = type(descriptor)
         if name in _NEVER_COPIED or not (
-            kind is MemberDescriptorType or (kind is GetSetDescriptorType and not _is_heap(cls))
+            kind is MemberDescriptorType or (kind is GetSetDescriptorType and not is_heap(cls))
         ):
             continue
         try:
@@ -377,24 +385,7 @@ def _fields(error: BaseException, cls: type) -> dict[str, Any]:
     return fields
 
 
-# Types, read past their metaclasses --------------------------------------------------------------
-
-
-def _mro(cls: type) -> tuple[type, ...]:
-    mro: tuple[type, ...] = _type["__mro__"].__get__(cls)
-    return mro
-
-
-def _is_heap(cls: type) -> bool:
-    return bool(_type["__flags__"].__get__(cls) & _HEAP_TYPE)
-
-
 def _module(frame: FrameType) -> str | None:
     """The name of the module in which a frame runs."""
     name = dict.get(frame.f_globals, "__name__")
     return name if type(name) is str else None
-
-
-def _exact(value: str) -> str:
-    """Give a plain str, also of a subclass that overrides how it is shown."""
-    return str.__str__(value)

@@ -8,8 +8,9 @@ from itertools import islice
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, Final
 
+from twinrun._types import is_heap, mro
 from twinrun.cleaners._walk import Walk
-from twinrun.tracebacks import _is_heap, _mro, type_name
+from twinrun.tracebacks import type_name
 
 __all__ = ["ancestry", "classes", "is_used_up", "loaded", "own_fields", "stored"]
 
@@ -22,7 +23,7 @@ _HELD: Final = (("read", "close"), ("write", "close"), ("acquire", "release"))
 
 def classes(kind: type) -> Iterator[tuple[type, Any]]:
     """Give the classes of a type's ancestry, each with its own attributes."""
-    for cls in islice(_mro(kind), _LOOKED_AT):
+    for cls in islice(mro(kind), _LOOKED_AT):
         yield cls, type.__dict__["__dict__"].__get__(cls)
 
 
@@ -59,7 +60,7 @@ def own_fields(walk: Walk, value: Any, kind: type) -> Iterator[tuple[str, Any]]:
 def _layout(kind: type) -> Iterator[tuple[str, Any]]:
     """Find where the instances of a type store their fields."""
     for cls, own in classes(kind):
-        for name, descriptor in islice(own.items(), _LOOKED_AT) if _is_heap(cls) else ():
+        for name, descriptor in islice(own.items(), _LOOKED_AT) if is_heap(cls) else ():
             found = type(descriptor)
             if type(name) is not str:
                 continue

@@ -24,11 +24,12 @@ from types import (
 from typing import Any, Final
 
 from twinrun import tracebacks
+from twinrun._types import exact_text
 from twinrun.cleaners._libraries import library_reader, read_fields
 from twinrun.cleaners._own import classes, loaded, own_fields, stored
 from twinrun.cleaners._registry import registered
 from twinrun.cleaners._walk import ITEMS, Reader, UnnamedError, Walk
-from twinrun.tracebacks import _exact, members, type_name
+from twinrun.tracebacks import members, type_name
 
 __all__ = ["reader_of"]
 
@@ -53,7 +54,7 @@ def _native(walk: Walk, kind: type, base: type, part: str, made: Any) -> Any:
 
 
 def _read_str(walk: Walk, value: str, kind: type) -> Any:
-    return walk.tagged(kind, {"value": walk.text(_exact(value))})
+    return walk.tagged(kind, {"value": walk.text(exact_text(value))})
 
 
 def _read_bool(walk: Walk, value: bool, kind: type) -> Any:
@@ -185,7 +186,7 @@ def _read_class(walk: Walk, value: type, kind: type) -> Any:
 
 def _read_function(walk: Walk, value: Any, kind: type) -> Any:
     name = kind.__dict__["__qualname__" if kind is FunctionType else "__name__"].__get__(value)
-    return walk.tagged(kind, {"name": walk.text(_exact(name))})
+    return walk.tagged(kind, {"name": walk.text(exact_text(name))})
 
 
 def _read_method(walk: Walk, value: MethodType, kind: type) -> Any:

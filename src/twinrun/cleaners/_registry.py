@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+from twinrun._types import mro
 from twinrun.cleaners._walk import Reader, Walk
 from twinrun.errors import ConfigurationError
-from twinrun.tracebacks import _mro, type_name
+from twinrun.tracebacks import type_name
 
 __all__ = ["register_cleaner", "registered"]
 
@@ -54,7 +55,7 @@ def registered(kind: type) -> Reader | None:
     """Give what was registered for a type, or for the nearest one that it is made from."""
     if not _registered:
         return None
-    found = (_registered.get(id(cls)) for cls in _mro(kind))
+    found = (_registered.get(id(cls)) for cls in mro(kind))
     return next((entry[1] for entry in found if entry is not None), None)
 
 

@@ -12,9 +12,10 @@ from itertools import islice
 from time import thread_time_ns
 from typing import Any, Final, TypeAlias
 
+from twinrun._types import exact_text
 from twinrun.cleaners._texts import hushed, safe
 from twinrun.scrubbing import Scrubber
-from twinrun.tracebacks import _exact, type_name
+from twinrun.tracebacks import type_name
 
 __all__ = ["ITEMS", "SIZE", "Reader", "UnnamedError", "Walk"]
 
@@ -358,5 +359,5 @@ def _as_name(key: Any) -> str:
     if kind is str:
         return key  # type: ignore[no-any-return]
     if issubclass(kind, str):
-        return _exact(key)
+        return exact_text(key)
     return key[:_KEY].decode("latin-1") if kind is bytes else ""
