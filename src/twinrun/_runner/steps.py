@@ -144,6 +144,8 @@ def _count(run: Run, comparisons: tuple[Comparison, ...]) -> None:
             for c, each in zip(comparisons, run.candidates, strict=True)
         ),
     )
+    if run.recipe.baseline:
+        count_alike(run.recipe.account, comparisons)
     attend(run.recipe)
 
 
@@ -151,8 +153,6 @@ def _note(
     run: Run, permit: Permit, comparisons: tuple[Comparison, ...], concluding_ns: int
 ) -> None:
     """Tell the breaker how the run ended, and the log where the experiment pauses or resumes."""
-    if run.recipe.baseline:
-        count_alike(run.recipe.account, comparisons)
     failed = any(
         c.outcome is Outcome.TIMED_OUT
         or (
