@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from twinrun.store.database import Store, StoreNotFoundError, StoreVersionError
+from typing import TYPE_CHECKING, Any
+
 from twinrun.store.records import (
     Exemplar,
     ExperimentRecord,
@@ -10,6 +11,9 @@ from twinrun.store.records import (
     Mismatch,
     TallyIncrement,
 )
+
+if TYPE_CHECKING:
+    from twinrun.store.database import Store, StoreNotFoundError, StoreVersionError
 
 __all__ = [
     "Exemplar",
@@ -21,3 +25,12 @@ __all__ = [
     "StoreVersionError",
     "TallyIncrement",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Records are also written where there is no database, and no SQLAlchemy.
+    if name not in ("Store", "StoreNotFoundError", "StoreVersionError"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from twinrun.store import database
+
+    return getattr(database, name)
