@@ -111,6 +111,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "settings",
         "_runner.scope",
         "_runner.isolation",
+        "_runner.arguments",
         "_runner.behaviours",
         "_runner.breaking",
         "_runner.recipe",

@@ -38,6 +38,7 @@ OURS: set[str] = {
     "twinrun._pickling",
     "twinrun._restraint",
     "twinrun._runner",
+    "twinrun._runner.arguments",
     "twinrun._runner.background",
     "twinrun._runner.behaviours",
     "twinrun._runner.breaking",

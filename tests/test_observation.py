@@ -115,6 +115,7 @@ def test_a_pickle_keeps_every_field() -> None:
         "cpu_time": 0.25,
         "traceback": "Traceback …",
         "raised_at": "shop:price",
+        "arguments": {"cart": [1], 1: 2},
     }
     loaded = pickle.loads(pickle.dumps(Observation(**fields)))
     assert (type(loaded.exception), loaded.exception.args) == (ValueError, ("no",))

@@ -64,7 +64,8 @@ class Experiment:
     ) -> None:
         recipe = recipe_of(name, options)
         named = behaviours_of(name, control, candidate, candidates, recipe.baseline)
-        lineup = lineup_of(name, named, CONTROL_NAME) if control is not None else None
+        by_name = recipe.compare_arguments is not None
+        lineup = None if control is None else lineup_of(name, named, CONTROL_NAME, by_name=by_name)
         run = _no_control(name) if lineup is None else runner(recipe, lineup)
         if recipe.mode != "inline":
             pool.hook_exit()  # now, so that exit handlers of the application may still run it
@@ -211,6 +212,11 @@ class Experiment:
     ) -> Lineup:
         """Put together the behaviours given here and those given when this was made."""
         name = self.name
+        if self._recipe.compare_arguments is not None:
+            raise ConfigurationError(
+                f"{name!r} can't compare arguments here, where its behaviours get none: with "
+                "compare_arguments it is called, or decorates a function"
+            )
         role = control if isinstance(control, str) else CONTROL_NAME
         function = None if isinstance(control, str) else control
         given = behaviours_of(name, function, candidate, candidates, self._recipe.baseline)

@@ -133,7 +133,8 @@ def path(
 ) -> Rule:
     """Ignore what differs at these places, or inside them: `path("$.items[*].price")`.
 
-    Takes path patterns; `$` is the whole, and covers everything. Like every rule it may be given a
+    Takes path patterns; `$` is the whole of what was returned, and covers all
+    of it; what differs among compared arguments is under `$args`. Like every rule it may be given a
     `reason` (a text), and `until`: the last day, in UTC, on which it holds, or an aware datetime
     up to which it does. Raises ConfigurationError for anything else.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import attrs
@@ -59,10 +60,12 @@ class Observation:
     """What one behaviour returned or raised, and how long it took.
 
     `value` is `NOTHING` where nothing was returned, so that None stays a value; of a generator it
-    is always a `Stream`, which tells of its items. `exception` keeps
-    no traceback: `traceback` is its bounded text, `raised_at` the `module:function` it came from.
+    is always a `Stream`, which tells of its items. `exception` keeps no traceback: `traceback` is
+    its bounded text, `raised_at` the `module:function` it came from, the innermost one that belongs
+    neither to twinrun nor to the standard library.
     `duration_ns` is measured by the monotonic performance counter, in nanoseconds; `cpu_time` is
-    the thread's CPU time in seconds, or None where it was not measured.
+    the thread's CPU time in seconds, or None where it was not measured. `arguments` are, by name,
+    what became of the arguments of the call, None where these are not compared.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Observation:
     cpu_time: float | None = None
     traceback: str | None = None
     raised_at: str | None = None
+    arguments: Mapping[str | int, Any] | None = None
 
     @property
     def duration(self) -> float:
@@ -102,6 +106,7 @@ class Observation:
             self.cpu_time,
             self.traceback,
             self.raised_at,
+            self.arguments and {name: pack(value) for name, value in self.arguments.items()},
         )
 
 
@@ -113,6 +118,7 @@ def _observation(
     cpu_time: float | None,
     traceback: str | None,
     raised_at: str | None,
+    arguments: Mapping[str | int, Any] | None = None,
 ) -> Observation:
     """Rebuild an Observation from its pickle."""
     return Observation(
@@ -123,4 +129,5 @@ def _observation(
         cpu_time=cpu_time,
         traceback=traceback,
         raised_at=raised_at,
+        arguments=arguments,
     )

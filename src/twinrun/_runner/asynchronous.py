@@ -60,7 +60,7 @@ async def _execute(plan: Plan, observe: bool) -> Ending:
             else:
                 ending, taken, spent, stack = await _run_candidate(recipe, call)
             # No name here for what holds an exception: that leads back to this frame.
-            turns.after(call, ending, _seen(call.name, ending, taken, spent, stack))
+            turns.after(call, ending, _seen(call, ending, taken, spent, stack))
     except BaseException:  # aimed at the caller
         recipe.account.skip("interrupted")
         raise
@@ -84,10 +84,10 @@ async def _run_candidate(recipe: Recipe, call: Call) -> tuple[Ending, int, int |
 
 
 def _seen(
-    name: str, ending: Ending, taken: int, spent: int | None, stack: str | None
+    call: Call, ending: Ending, taken: int, spent: int | None, stack: str | None
 ) -> Observation:
     """Say what a behaviour did and, where it was given up, where it stood."""
-    made = observed(name, ending.value, ending.error, taken, spent)
+    made = observed(call.name, ending.value, ending.error, taken, spent, call.arguments)
     return made if stack is None else attrs.evolve(made, traceback=stack)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from twinrun import tracebacks
 from twinrun._runner import inline
+from twinrun._runner.arguments import Arguments
 from twinrun._runner.behaviours import Lineup
 from twinrun._runner.containment import contained, report
 from twinrun._runner.endings import Ending
@@ -105,16 +106,21 @@ def _submit(run: Pending, jobs: Iterable[Callable[[], None]]) -> None:
 
 def kept(run: Pending, ending: Ending, taken: int, cpu_ns: int | None) -> Observation:
     """Say what the control did, in copies that the caller can't change and that hold no frame."""
+    arguments = None if run.arguments is None else _kept_arguments(run, run.arguments)
     if ending.error is not None:
-        return kept_error(run, ending.error, taken, cpu_ns)
+        return kept_error(run, ending.error, taken, cpu_ns, arguments)
     value = ending.value
     if type(value) not in _shared:
         value = kept_value(run, value)
-    return observed(run.control_name, value, None, taken, cpu_ns)
+    return observed(run.control_name, value, None, taken, cpu_ns, arguments)
 
 
 def kept_error(
-    run: Pending, error: BaseException, taken: int, cpu_ns: int | None = None
+    run: Pending,
+    error: BaseException,
+    taken: int,
+    cpu_ns: int | None = None,
+    arguments: Arguments | None = None,
 ) -> Observation:
     """Say what the control raised, by a twin: the caller's exception would keep its frames."""
     run.foreign |= reached(error, chained=True)
@@ -125,18 +131,29 @@ def kept_error(
         cpu_time=None if cpu_ns is None else cpu_ns / 1e9,
         traceback=tracebacks.text(error),
         raised_at=tracebacks.place(error),
+        arguments=arguments,
     )
 
 
 def kept_value(run: Pending, value: Any) -> Any:
     """Copy the control's value; where it can't be, nothing can be said of the candidates."""
+    if run.recipe.isolate == "containers":
+        return _kept(run, copied_value, value)
+    copies = _kept(run, partial(_copied_by_user, run.recipe), (value,))
+    return NOTHING if copies is NOTHING else copies[0]
+
+
+def _kept_arguments(run: Pending, arguments: Arguments) -> Arguments | None:
+    """Copy what the control did to its arguments, in the way in which candidates got theirs."""
+    copies = _kept(run, partial(_copied_by_user, run.recipe), tuple(arguments.values()))
+    return None if copies is NOTHING else dict(zip(arguments, copies, strict=True))
+
+
+def _kept(run: Pending, copy: Callable[[Any], Any], value: Any) -> Any:
+    """Copy for the comparison; where that fails, NOTHING, and the run is judged by nothing."""
     recipe = run.recipe
     try:
-        return (
-            copied_value(value)
-            if recipe.isolate == "containers"
-            else _copied_by_user(recipe, value)
-        )
+        return copy(value)
     except UnsharableError:
         pass
     except BaseException as error:
@@ -147,12 +164,12 @@ def kept_value(run: Pending, value: Any) -> Any:
     return NOTHING
 
 
-def _copied_by_user(recipe: Recipe, value: Any) -> Any:
-    """Copy a value by code that is not ours, which may meet experiments."""
+def _copied_by_user(recipe: Recipe, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Copy values by code that is not ours, which may meet experiments."""
     inside = scope.get()
     try:
         scope.set(HOOK)  # inside, since a signal's handler may raise right after it
-        return copied((value,), {}, recipe.isolate, False)[0][0]
+        return copied(values, {}, recipe.isolate, False)[0]
     finally:
         scope.set(inside)
 
@@ -194,7 +211,8 @@ def run_candidate(part: Part) -> None:
     pool.unlimit()
     part.cpu_ns = thread_time_ns() - cpu
     spent = part.cpu_ns if recipe.cpu_time else None
-    part.over(observed(part.name, value, error, taken, spent), on_worker=True)
+    seen = observed(part.name, value, error, taken, spent, part.arguments)
+    part.over(seen, on_worker=True)
 
 
 def _expire(part: Part, seconds: float, start: int, thread: int) -> bool:

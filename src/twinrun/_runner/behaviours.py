@@ -11,6 +11,7 @@ from typing import Any, Final
 import attrs
 
 from twinrun._kinds import Kind, kind_of
+from twinrun._runner.arguments import positional
 from twinrun.errors import ConfigurationError
 from twinrun.result import BASELINE
 from twinrun.typing import Behaviour
@@ -48,6 +49,8 @@ class Lineup:
     kind: Kind = Kind.PLAIN
     is_method: bool = False
     """Whether the first argument is `self` or `cls`, which is shared always."""
+    parameters: tuple[str, ...] = ()
+    """The names of the control's positional parameters, where these are asked for."""
 
 
 class Reference:
@@ -152,9 +155,15 @@ def behaviours_of(
 
 
 def lineup_of(
-    experiment: str, named: Mapping[str, Behaviour], control_name: str, awaited: bool = False
+    experiment: str,
+    named: Mapping[str, Behaviour],
+    control_name: str,
+    awaited: bool = False,
+    by_name: bool = False,
 ) -> Lineup:
     """Line up behaviours behind their control; `awaited` takes a plain one as a coroutine function.
+
+    `by_name` has the lineup know the names of parameters.
 
     Raises:
         ConfigurationError: there is none of that name, or a candidate's kind doesn't fit.
@@ -175,7 +184,8 @@ def lineup_of(
             function.accepted |= accepted
         else:
             _check(f"the candidate {name!r} of {experiment!r}", function, accepted)
-    return Lineup(control_name, control, candidates, kind, _is_method(control))
+    parameters = positional(control) if by_name else ()
+    return Lineup(control_name, control, candidates, kind, _is_method(control), parameters)
 
 
 def _is_method(control: Behaviour) -> bool:

@@ -44,6 +44,11 @@ def _streamed(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
     """Choose the function for generators; what it needs is loaded where there are any."""
     from twinrun._runner.streams import functions
 
+    if recipe.compare_arguments is not None:
+        raise ConfigurationError(
+            f"the control of {recipe.name!r} is a {lineup.kind.value}, whose arguments may change "
+            "while its caller looks at its items; compare_arguments is for functions that return"
+        )
     reason = _never(recipe, lineup)
     if reason is not None:
         return functions.as_kind(_alone(recipe, lineup, reason), lineup.kind)
@@ -83,6 +88,7 @@ def _is_simple(recipe: Recipe, lineup: Lineup) -> bool:
         and not callable(recipe.isolate)
         and recipe.isolate != "deepcopy"
         and recipe.compare is equal
+        and recipe.compare_arguments is None
         and not callable(recipe.context)
         and not (recipe.baseline or recipe.cpu_time or recipe.raise_on_mismatch)
         and all(map(is_evidence_only, recipe.publishers or ()))

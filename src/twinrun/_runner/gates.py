@@ -11,6 +11,7 @@ import attrs
 
 from twinrun import settings
 from twinrun._accounts import dice
+from twinrun._runner.arguments import Arguments, named
 from twinrun._runner.behaviours import Lineup
 from twinrun._runner.breaking import REFUSED, Permit
 from twinrun._runner.containment import contained, report
@@ -26,6 +27,7 @@ __all__ = [
     "Plan",
     "Skip",
     "admits",
+    "arguments_of",
     "ask_before_run",
     "ask_breaker",
     "ask_gates",
@@ -47,6 +49,8 @@ class Call:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     context: Context | None = None
+    arguments: Arguments | None = None
+    """The arguments by name, where they are to be compared."""
 
 
 @attrs.frozen(eq=False)
@@ -173,16 +177,17 @@ def _made(
 ) -> Plan:
     """Make the plan of a run of these candidates; raises Skip where something fails."""
     ask_before_run(recipe)
-    calls = {lineup.control_name: Call(lineup.control_name, lineup.control, args, kwargs)}
+    control, by_name = lineup.control_name, arguments_of(recipe, lineup, args, kwargs)
+    calls = {control: Call(control, lineup.control, args, kwargs, None, by_name)}
     for name, function in candidates.items():
         own = isolated(recipe, lineup, args, kwargs)
         ctx = copy_context()
         ctx.run(scope.set, CANDIDATE)
-        calls[name] = Call(name, function, *own, ctx)
-    order = _ordered(recipe, lineup.control_name, tuple(calls))
+        calls[name] = Call(name, function, *own, ctx, arguments_of(recipe, lineup, *own))
+    order = _ordered(recipe, control, tuple(calls))
     return Plan(
         recipe,
-        lineup.control_name,
+        control,
         tuple(candidates),
         tuple(calls[name] for name in order),
         context_of(recipe, context, args, kwargs),
@@ -315,6 +320,15 @@ def isolated(
             raise
         report(recipe.name, "isolate", error, recipe.on_failure)
         raise Skip("isolate") from None
+
+
+def arguments_of(
+    recipe: Recipe, lineup: Lineup, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Arguments | None:
+    """Give a call's arguments by name; None where they are not to be compared."""
+    if recipe.compare_arguments is None:
+        return None
+    return named(lineup.parameters, args, kwargs, lineup.is_method)
 
 
 def _ordered(recipe: Recipe, control: str, names: tuple[str, ...]) -> tuple[str, ...]:

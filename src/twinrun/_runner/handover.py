@@ -138,6 +138,7 @@ class _Route:
 
     def _work(self, run: Pending) -> None:
         """Be done by a worker: run the candidate."""
+        and recipe.compare_arguments is None
         part = run.only_part(self._candidate)
         run.context = self._recipe.context  # type: ignore[assignment]
         if not self._is_beside:

@@ -117,7 +117,7 @@ def _run(
         taken = perf_counter_ns() - start
         ending = Ending(value)
     spent = None if cpu is None else thread_time_ns() - cpu
-    return ending, observed(call.name, ending.value, ending.error, taken, spent)
+    return ending, observed(call.name, ending.value, ending.error, taken, spent, call.arguments)
 
 
 def control_alone(recipe: Recipe, lineup: Lineup) -> Result:

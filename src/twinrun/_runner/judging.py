@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from twinrun import tracebacks
+from twinrun._runner.arguments import changed
 from twinrun._runner.containment import contained, report
 from twinrun._runner.ignoring import unignored
 from twinrun._runner.isolation import is_one_shot
@@ -42,7 +43,7 @@ def judge(
     late = judge_late(recipe, candidate)
     if late is not None:
         return late
-    errors = control.exception is not None and candidate.exception is not None
+    operation = "compare_errors" if control.raised and candidate.raised else "compare"
     try:
         if control.exception is None and candidate.exception is None:
             differences = _compare_values(recipe, control.value, candidate.value)
@@ -50,16 +51,17 @@ def judge(
                 return Comparison(candidate, Outcome.INCONCLUSIVE, _ONE_SHOT)
         else:
             differences = _compare_errors(recipe, control, candidate)
+        if recipe.compare_arguments is not None:
+            operation = "compare_arguments"
+            differences = changed(recipe.compare_arguments, control, candidate, differences)
         if not differences:
             return Comparison(candidate, Outcome.MATCHED)
-        cut = getattr(differences, "cut", None)
-        if at != "$":
-            differences = [attrs.evolve(d, path=at + d.path[1:]) for d in differences]
-        return _differing(recipe, control, candidate, context, Differences(differences, cut))
+        placed = (d if at == "$" else attrs.evolve(d, path=at + d.path[1:]) for d in differences)
+        found = Differences(placed, getattr(differences, "cut", None))
+        return _differing(recipe, control, candidate, context, found)
     except BaseException as error:
         if not contained(error):
             raise
-        operation = "compare_errors" if errors else "compare"
         report(recipe.name, operation, error, recipe.on_failure)
         reason = f"{operation} raised {tracebacks.type_name(type(error))}"
         return Comparison(candidate, Outcome.INCONCLUSIVE, reason)
@@ -73,7 +75,7 @@ def judge_late(recipe: Recipe, candidate: Observation) -> Comparison | None:
     limit = recipe.timeout
     if limit is None or candidate.duration <= limit:
         return None
-    late = attrs.evolve(candidate, value=NOTHING, exception=None, raised_at=None)
+    late = attrs.evolve(candidate, value=NOTHING, exception=None, raised_at=None, arguments=None)
     return Comparison(late, Outcome.TIMED_OUT, f"took longer than {limit:g} s")
 
 

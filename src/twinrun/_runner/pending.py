@@ -9,11 +9,13 @@ from itertools import count
 from types import MappingProxyType
 from typing import Any
 
+from twinrun._runner.arguments import Arguments
 from twinrun._runner.behaviours import Lineup
 from twinrun._runner.breaking import Permit
 from twinrun._runner.containment import contained
 from twinrun._runner.gates import (
     Skip,
+    arguments_of,
     ask_before_run,
     ask_breaker,
     ask_gates,
@@ -41,7 +43,17 @@ class Part:
     `begin` gives it what it is to call, and arguments of its own.
     """
 
-    __slots__ = ("_overs", "args", "cpu_ns", "function", "kwargs", "name", "observation", "run")
+    __slots__ = (
+        "_overs",
+        "args",
+        "arguments",
+        "cpu_ns",
+        "function",
+        "kwargs",
+        "name",
+        "observation",
+        "run",
+    )
 
     function: Behaviour
     args: tuple[Any, ...]
@@ -50,6 +62,7 @@ class Part:
     def __init__(self, run: Pending, name: str) -> None:
         self.run = run
         self.name = name
+        self.arguments: Arguments | None = None
         self.observation: Observation | None = None
         self.cpu_ns = 0
         """How much CPU time it took, whether that is shown or not."""
@@ -105,6 +118,8 @@ class Pending:
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any]
     """The arguments of the only candidate, where they were left here."""
+    arguments: Arguments | None = None
+    """The control's arguments by name, where they are to be compared."""
     work: Callable[[Pending], None]
     """What a worker does where the run itself is its job."""
     caller: Context | None = None
@@ -287,6 +302,8 @@ def _begin(
         run.context = context_of(recipe, context, args, kwargs)
         run.caller = copy_context()
         run.spare_handled()
+            part.arguments = arguments_of(recipe, lineup, part.args, part.kwargs)
+        run.arguments = arguments_of(recipe, lineup, args, kwargs)
     except Skip as skip:
         run.give_up(skip.args[0])
         return None

@@ -9,6 +9,7 @@ import attrs
 
 from twinrun._accounts import Account, account_of
 from twinrun._kinds import is_unwaited
+from twinrun._runner.arguments import ROOT
 from twinrun._runner.breaking import Circuit, circuit_of
 from twinrun.comparators import equal, same_error
 from twinrun.errors import ConfigurationError, MismatchError
@@ -42,6 +43,7 @@ class Options(TypedDict, total=False):
     isolate: str | Callable[[Any], Any]
     compare: CompareValues
     compare_errors: CompareErrors
+    compare_arguments: bool | CompareValues
     ignore: Ignore | Rule | Sequence[Ignore | Rule]
     clean: Clean | None
     capture: str
@@ -79,6 +81,7 @@ class Recipe:
     isolate: str | Callable[[Any], Any] = "containers"
     compare: CompareValues = equal
     compare_errors: CompareErrors = same_error
+    compare_arguments: CompareValues | None = None
     ignore: tuple[Ignore | Rule, ...] = ()
     clean: Clean | None = None
     capture: str = "values"
@@ -128,6 +131,11 @@ def recipe_of(name: Any, options: Mapping[str, Any]) -> Recipe:
         checked.setdefault("breaker", Breaker())
     elif checked.get("breaker") is not None and checked["breaker"].cpu_share is not None:
         checked["cpu_time"] = True  # which the budget is charged with
+    if checked.get("compare_arguments") is not None and checked.get("isolate") == "share":
+        raise ConfigurationError(
+            "compare_arguments compares what the control did to its arguments with what a "
+            "candidate did to its copies; with isolate='share' there are none: leave out one"
+        )
     text = str.__str__(name)  # past what a subclass says of itself
     breaker = checked.get("breaker")
     circuit = None if breaker is None else circuit_of(text, breaker)
@@ -226,6 +234,15 @@ def _isolate(option: str, value: Any) -> Any:
     return _callable(option, value)
 
 
+def _compare_arguments(option: str, value: Any) -> Any:
+    if isinstance(value, bool):
+        value = equal if value else None
+    elif not callable(value):
+        raise _wrong(option, "a bool, or a comparator of two mappings of arguments by name", value)
+    compare = _callable_or_none(option, value)
+    return compare.at(ROOT) if hasattr(compare, "at") else compare
+
+
 def _timeout(option: str, value: Any) -> float | None:
     if value is None:
         return None
@@ -286,6 +303,7 @@ _CHECKS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "isolate": _isolate,
     "compare": _callable,
     "compare_errors": _callable,
+    "compare_arguments": _compare_arguments,
     "ignore": _ignore,
     "clean": _callable_or_none,
     "capture": _capture,

@@ -12,11 +12,12 @@ import attrs
 
 from twinrun import tracebacks
 from twinrun._accounts import dice
+from twinrun._runner.arguments import Arguments
 from twinrun._runner.breaking import Permit
 from twinrun._runner.containment import contained
 from twinrun._runner.judging import Judge, judge
-from twinrun._runner.recipe import Recipe
 from twinrun._runner.pairing import count_alike
+from twinrun._runner.recipe import Recipe
 from twinrun._runner.reporting import (
     Cleaned,
     attend,
@@ -59,7 +60,12 @@ class Run:
 
 
 def observed(
-    name: str, value: Any, error: BaseException | None, duration_ns: int, cpu_ns: int | None = None
+    name: str,
+    value: Any,
+    error: BaseException | None,
+    duration_ns: int,
+    cpu_ns: int | None = None,
+    arguments: Arguments | None = None,
 ) -> Observation:
     """Make an Observation of what a behaviour did; it still holds the real exception.
 
@@ -72,6 +78,7 @@ def observed(
         duration_ns=duration_ns,
         cpu_time=None if cpu_ns is None else cpu_ns / 1e9,
         raised_at=None if error is None else tracebacks.place(error),
+        arguments=arguments,
     )
 
 

@@ -113,7 +113,8 @@ async def _run_candidate(part: Part) -> None:
         part.expire(recipe.timeout, drive.taken_ns, drive.stack)
     else:
         spent = drive.cpu_ns if recipe.cpu_time else None
-        part.over(observed(part.name, ending.value, ending.error, drive.taken_ns, spent))
+        facts = drive.taken_ns, spent, part.arguments
+        part.over(observed(part.name, ending.value, ending.error, *facts))
 
 
 def _finished(task: Task[None]) -> None:

@@ -36,12 +36,16 @@ _LEAVES: Final = frozenset(
 def shown(
     walk: Walk, path: str, values: tuple[Any, Any], allows: Callable[[str], bool] | None
 ) -> str:
-    """Give a path in which keys of the data are `[*]`, but those that are allowed by name."""
+    """Give a path in which keys of the data are `[*]`, but those that are allowed by name.
+
+    Where the root has a name, as `$args` has, a first step that is one is a parameter's.
+    """
     root, *steps = split(path)
     made = [root]
     for each, *parents in zip(steps, *(_parents(walk, v, steps) for v in values), strict=False):
         named = allows is not None and _name(each) != "" and allows(_name(each))
         own = any(_is_own(walk, parent, each) for parent in parents)
+        own = own or (root != "$" and len(made) == 1 and not each.startswith('["'))
         made.append(each if named or own else ANY)
     return "".join(made)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final
+
+import attrs
 
 from twinrun import tracebacks
 from twinrun.cleaners._paths import comparable, has_named_pair, nearest_name, shown
@@ -176,55 +178,86 @@ def _differences(
     """Clean the first differences; `sides` are what `clean` gave of both values."""
     first = judged.differences[:_SHOWN]
     inner = walk.within(_DIFFERENCES // len(result.comparisons))
-    raw = result.control.value, judged.candidate.value
-    if result._capture == "nothing":
-        return [_withheld(inner, each, raw) for each in first]
-    if result._clean is None:
-        return [_difference(inner, each, raw) for each in first]
     seen = result.control, judged.candidate
-    cleaned = _cleaned_sides(inner, first, seen, sides)
-    return [_difference(inner, each, raw) for each in cleaned]
+    raw = {"$": (seen[0].value, seen[1].value), _ARGS: (seen[0].arguments, seen[1].arguments)}
+    if result._capture == "nothing":
+        return [_withheld(inner, each, raw[_root(each)]) for each in first]
+    if result._clean is not None:
+        errors = seen[0].exception, seen[1].exception
+        roots = [_Sides("$", raw["$"], sides, errors)]
+        if any(_root(each) == _ARGS for each in first):
+            own = _cleaner(result._clean)
+            cleaned = _arguments(own, seen[0]), _arguments(own, seen[1])
+            roots.append(_Sides(_ARGS, raw[_ARGS], cleaned))
+        first = tuple(each for root in roots for each in _cleaned_sides(inner, first, root))
+    return [_difference(inner, each, raw[_root(each)]) for each in first]
+
+
+_ARGS: Final = "$args"
+
+
+def _root(difference: Difference) -> str:
+    """Say where a path begins: in the value, or among the arguments."""
+    return _ARGS if difference.path.startswith(_ARGS) else "$"
+
+
+def _arguments(own: Callable[[Any], Any], seen: Observation) -> Any:
+    """Give what a result's own `clean` makes of each argument, or `_FAILED`."""
+    made = {name: own(value) for name, value in (seen.arguments or {}).items()}
+    return _FAILED if any(each is _FAILED for each in made.values()) else made
+
+
+@attrs.frozen
+class _Sides:
+    """What both have under one root of paths, raw, and as the result's own `clean` gave it.
+
+    `errors` are what they raised in its place.
+    """
+
+    root: str
+    raw: tuple[Any, Any]
+    cleaned: tuple[Any, Any]
+    errors: tuple[BaseException | None, BaseException | None] = (None, None)
 
 
 def _cleaned_sides(
-    walk: Walk,
-    differences: tuple[Difference, ...],
-    seen: tuple[Observation, Observation],
-    values: tuple[Any, Any],
-) -> tuple[Difference, ...]:
-    """Put what the result's own `clean` made of both values in place of the raw sides."""
+    walk: Walk, differences: tuple[Difference, ...], sides: _Sides
+) -> Iterator[Difference]:
+    """Put what the result's own `clean` gave in place of the raw sides of what differs there."""
     found: dict[str, list[Difference]] = {}
-    if not any(o.raised for o in seen) and not any(v is _FAILED for v in values):
+    returned = all(each is None for each in sides.errors)
+    if returned and not any(each is _FAILED for each in sides.cleaned):
         try:
-            for difference in equal.differences(*(comparable(walk, value) for value in values)):
+            plain = (comparable(walk, each) for each in sides.cleaned)
+            for difference in equal.at(sides.root).differences(*plain):
                 found.setdefault(difference.path, []).append(difference)
         except Exception:
             found = {}
-    return tuple(_cleaned_side(walk, d, seen, values, found) for d in differences)
+    for difference in differences:
+        if _root(difference) == sides.root:
+            yield _cleaned_side(walk, difference, sides, found)
 
 
 def _cleaned_side(
-    walk: Walk,
-    raw: Difference,
-    seen: tuple[Observation, Observation],
-    values: tuple[Any, Any],
-    found: dict[str, list[Difference]],
+    walk: Walk, raw: Difference, sides: _Sides, found: dict[str, list[Difference]]
 ) -> Difference:
     """Give one difference without its raw values; an exception is no value and stays.
 
     A path into what `clean` left out may hold keys that it left out, too.
     """
     here = found.get(raw.path)
-    if raw.path != "$" and here:
+    if raw.path != sides.root and here:
         return here.pop(0) if len(here) > 1 else here[0]
-    sides = []
-    for observation, value, side in zip(seen, values, (raw.control, raw.candidate), strict=True):
-        if side is NOTHING or (observation.raised and side is observation.exception):
-            sides.append(side)
+    made = []
+    for error, cleaned, side in zip(
+        sides.errors, sides.cleaned, (raw.control, raw.candidate), strict=True
+    ):
+        if side is NOTHING or (error is not None and side is error):
+            made.append(side)
         else:
-            sides.append(value if raw.path == "$" or value is _FAILED else _UNKNOWN)
-    path = shown(walk, raw.path, (seen[0].value, seen[1].value), None)
-    return Difference(path, raw.kind, *sides)
+            is_whole = raw.path == sides.root or cleaned is _FAILED
+            made.append(cleaned if is_whole else _UNKNOWN)
+    return Difference(shown(walk, raw.path, sides.raw, None), raw.kind, *made)
 
 
 def _withheld(walk: Walk, difference: Difference, raw: tuple[Any, Any]) -> dict[str, Any]:

@@ -19,23 +19,31 @@ __all__ = ["Content", "content_of", "derived"]
 class Content:
     """A comparator by content: equality that survives NaN, arrays, cycles and any depth.
 
-    Made by the functions of this package, which say in `text` what it is.
+    Made by the functions of this package, which say in `text` what it is. The paths of differences
+    begin with `root`, and its patterns are of places there.
     """
 
     text: str
     rules: Rules = USUAL
+    root: str = "$"
 
     def __call__(self, control: Any, candidate: Any) -> bool:
         """Whether the two values are equal; raises what `structural.differences` raises."""
         if control is candidate or self._trusted(control, candidate):
             return True
-        return not differences(*self._projected(control, candidate), limit=1, rules=self.rules)
+        sides = self._projected(control, candidate)
+        return not differences(*sides, limit=1, rules=self.rules, root=self.root)
 
     def differences(self, control: Any, candidate: Any) -> Differences:
         """Say what differs: nothing exactly where the two values are equal."""
         if self._trusted(control, candidate):
             return Differences()
-        return differences(*self._projected(control, candidate), rules=self.rules)
+        sides = self._projected(control, candidate)
+        return differences(*sides, rules=self.rules, root=self.root)
+
+    def at(self, root: str) -> Content:
+        """Give the same comparator for values that are found at another root."""
+        return attrs.evolve(self, root=root)
 
     def _trusted(self, control: Any, candidate: Any) -> bool:
         """Whether one `==` says all there is to say."""

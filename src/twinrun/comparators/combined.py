@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import attrs
 
@@ -66,6 +66,11 @@ class _Combined:
 
     name: str
     comparators: tuple[_Comparator, ...]
+
+    def at(self, root: str) -> Self:
+        """Give the same comparator for values that are found at another root."""
+        parts = (c.at(root) if hasattr(c, "at") else c for c in self.comparators)
+        return attrs.evolve(self, comparators=tuple(parts))
 
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(map(_shown, self.comparators))})"

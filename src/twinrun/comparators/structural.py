@@ -44,7 +44,12 @@ class BudgetExceededError(Exception):
 
 
 def differences(
-    control: Any, candidate: Any, *, limit: int | None = None, rules: Rules = USUAL
+    control: Any,
+    candidate: Any,
+    *,
+    limit: int | None = None,
+    rules: Rules = USUAL,
+    root: str = "$",
 ) -> Differences:
     """List the places at which two values differ, at most `limit` of them; none if they are equal.
 
@@ -55,14 +60,14 @@ def differences(
     of two containers calls True is not looked into. Neither depth nor cycles matter.
 
     Items of sequences are paired by what they are: the path of an item that was added has its index
-    in the candidate, any other path the index in the control.
+    in the candidate, any other path the index in the control. All paths begin with `root`.
 
     Raises `BudgetExceededError` where nothing differed within the budget, and what a value's own
     `==` raised where nothing else differs. What is no `Exception` passes at once.
     """
     if limit is not None:
         rules = attrs.evolve(rules, budget=attrs.evolve(rules.budget, differences=limit))
-    return _Walk(rules).differences(control, candidate)
+    return _Walk(rules, root).differences(control, candidate)
 
 
 def found_by(comparator: Any, control: Any, candidate: Any) -> Sequence[Difference]:
