@@ -152,6 +152,9 @@ FLOORS: dict[str, tuple[str, ...]] = {
     ),
     "reading": (
         "analysis.wholes",
+        "analysis.binomials",
+        "analysis.bounds",
+        "analysis.sequential",
         "analysis.noise",
         "analysis.summary",
         "analysis",

@@ -37,6 +37,15 @@ PUBLIC: dict[str, set[str]] = {
         "tallies",
     },
     "twinrun.analysis": set(),
+    "twinrun.analysis.binomials": {
+        "at_least",
+        "at_most",
+        "check",
+        "log_beta",
+        "log_probability",
+        "turning_point",
+    },
+    "twinrun.analysis.bounds": {"interval", "lower", "ranks", "runs_needed", "upper"},
     "twinrun.analysis.noise": {
         "LEVEL",
         "Finding",
@@ -45,6 +54,15 @@ PUBLIC: dict[str, set[str]] = {
         "judged",
         "mcnemar",
         "rejected",
+    },
+    "twinrun.analysis.sequential": {
+        "Decision",
+        "Gate",
+        "confidence_sequence",
+        "log_likelihood_ratio",
+        "log_mixture",
+        "ranks",
+        "sprt",
     },
     "twinrun.analysis.summary": {
         "CandidateSummary",
