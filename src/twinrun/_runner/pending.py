@@ -299,11 +299,11 @@ def _begin(
         for part, function in zip(run.parts, candidates.values(), strict=True):
             part.function = function
             part.args, part.kwargs = isolated(recipe, lineup, args, kwargs)
+            part.arguments = arguments_of(recipe, lineup, part.args, part.kwargs)
+        run.arguments = arguments_of(recipe, lineup, args, kwargs)
         run.context = context_of(recipe, context, args, kwargs)
         run.caller = copy_context()
         run.spare_handled()
-            part.arguments = arguments_of(recipe, lineup, part.args, part.kwargs)
-        run.arguments = arguments_of(recipe, lineup, args, kwargs)
     except Skip as skip:
         run.give_up(skip.args[0])
         return None
