@@ -38,6 +38,7 @@ def is_simple(recipe: Recipe, lineup: Lineup) -> bool:
         and recipe.isolate in ("containers", "share")
         and not callable(recipe.sample)
         and not callable(recipe.context)
+        and recipe.compare_arguments is None
         and not (recipe.baseline or recipe.cpu_time or recipe.raise_on_mismatch)
         and recipe.sample_by is None
         and recipe.run_if is None
@@ -138,7 +139,6 @@ class _Route:
 
     def _work(self, run: Pending) -> None:
         """Be done by a worker: run the candidate."""
-        and recipe.compare_arguments is None
         part = run.only_part(self._candidate)
         run.context = self._recipe.context  # type: ignore[assignment]
         if not self._is_beside:
