@@ -1,4 +1,7 @@
-"""What every test shares: Hypothesis without clocks, and settings that do not leak."""
+"""What every test shares: Hypothesis without clocks, and settings that do not leak.
+
+`pytest --hypothesis-profile=thorough` tries twenty times as many examples.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,43 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import twinrun
+from servers import new_database as new_database
+from servers import postgresql as postgresql
+from servers import postgresql_server as postgresql_server
+from twinrun import _accounts
 
 # Deadlines and "too slow" measure the machine, not the code.
 _QUIET = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-settings.register_profile("default", **_QUIET)
-settings.register_profile("ci", derandomize=True, print_blob=True, **_QUIET)
+settings.register_profile("default", max_examples=50, **_QUIET)
+settings.register_profile("ci", settings.get_profile("default"), derandomize=True, print_blob=True)
+settings.register_profile("thorough", max_examples=1000, **_QUIET)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+_MOST_PROCESSES = 4  # more of them gather the tests for longer than they then run them
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Share out whole directories among processes; run files, and what is watched, in this one."""
+    if config.getoption("capture") == "no" or not all(os.path.isdir(name) for name in config.args):
+        return 0
+    processes = min(os.cpu_count() or 1, _MOST_PROCESSES)
+    return processes if processes > 1 else 0
+
+
+def pytest_collection_finish() -> None:
+    """Have the collector look only at what the tests make: their sources would hold it up."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
 def default_settings() -> Iterator[None]:
-    """Give every test the default settings, whatever the one before it configured."""
+    """Give every test the default settings and few accounts, whatever was done before it."""
+    known = _accounts.accounts().keys()
     yield
+    for name in _accounts.accounts().keys() - known:
+        del _accounts._accounts[name]
     twinrun.configure(
         publishers=None,
         enabled=None,
@@ -31,12 +59,3 @@ def default_settings() -> Iterator[None]:
         queue=None,
         scrub=None,
     )
-
-
-@pytest.fixture
-def small_heap() -> Iterator[None]:
-    """Have the collector, which is asked often, look only at what the test makes."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()

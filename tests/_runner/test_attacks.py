@@ -231,7 +231,7 @@ def test_a_callback_may_call_the_experiment(hook: str) -> None:
     assert len(candidates) == (0 if hook == "on_failure" else 1)
 
 
-def test_finalizers_and_the_collector_may_call_experiments(small_heap: None) -> None:
+def test_finalizers_and_the_collector_may_call_experiments() -> None:
     """`__del__` and gc's callbacks run anywhere in a run, and neither harms nor hangs it."""
 
     class Dying:
