@@ -103,6 +103,7 @@ class Circuit:
     def after_fork(self) -> None:
         """Start anew: what the parent's candidates did, the parent's breaker has seen."""
         now = self._clock()
+        self._permit = Permit(self, REFUSED)
         self._state: _Phase = _On(number=REFUSED + 1, since=now, cooldown=0.0, as_of=now)
 
     def admit(self) -> int:
@@ -128,6 +129,17 @@ class Circuit:
             trying = self._trying(state, now)
             if self._replace(state, trying):
                 return trying.number
+
+    def permit(self) -> Permit | None:
+        """Give a permit for a run that is admitted; None where it is refused.
+
+        One object serves all runs of a phase.
+        """
+        number = self.admit()
+        permit = self._permit
+        if number != permit.number:
+            permit = self._permit = Permit(self, number)
+        return permit if number else None
 
     def holds(self, number: int) -> bool:
         """Say whether a run that was admitted is still to begin: no phase has come since."""

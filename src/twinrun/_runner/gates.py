@@ -13,7 +13,7 @@ from twinrun import settings
 from twinrun._accounts import dice
 from twinrun._runner.arguments import Arguments, named
 from twinrun._runner.behaviours import Lineup
-from twinrun._runner.breaking import REFUSED, Permit
+from twinrun._runner.breaking import Permit
 from twinrun._runner.containment import contained, report
 from twinrun._runner.isolation import UnsharableError, copied
 from twinrun._runner.recipe import Recipe, raises
@@ -213,10 +213,10 @@ def ask_breaker(recipe: Recipe) -> Permit | None:
     circuit = recipe.circuit
     if circuit is None or raises(recipe):
         return None
-    number = circuit.admit()
-    if number == REFUSED:
+    permit = circuit.permit()
+    if permit is None:
         raise Skip("paused")
-    return Permit(circuit, number)
+    return permit
 
 
 def ask_before_run(recipe: Recipe) -> None:

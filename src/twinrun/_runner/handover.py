@@ -1,33 +1,133 @@
 """The run function for one candidate off the caller's path, where the caller is asked for nothing.
 
-Its caller leaves what the candidate needs, and goes on; all else is made on a worker.
+Its caller leaves what the candidate needs, and goes on; all else is made on a worker. Like `quick`,
+it is made from a text.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from contextvars import copy_context
-from sys import exc_info
 from time import perf_counter_ns
 from typing import Any, Final
 
 from twinrun import settings
+from twinrun._accounts import Account
 from twinrun._runner.background import execute, kept_error, kept_value, run_candidate
 from twinrun._runner.behaviours import Lineup
-from twinrun._runner.breaking import REFUSED, Permit
 from twinrun._runner.containment import contained
 from twinrun._runner.gates import Skip, isolated
 from twinrun._runner.isolation import shared_types
 from twinrun._runner.pending import Pending
 from twinrun._runner.pool import pool
 from twinrun._runner.recipe import Recipe
+from twinrun._runner.reporting import attend
 from twinrun._runner.scope import scope
+from twinrun._runner.templates import Template
 
 __all__ = ["handover", "is_simple"]
 
-_shared: Final = shared_types()
-_SKIPS: Final = ("disabled", "enabled", "reentry", "internal")
+_TEMPLATE_LINE: Final = 33  # where the text begins
+_TEMPLATE: Final = """
+def run({parameters}):
+    if not _gate.is_open:
+        if _current.blocked is not None:
+            _next(_ticks[_current.blocked])
+            return _control({passing})
+        _ending = _execute(_recipe, _lineup, {args}, {kwargs})
+        if _ending is None:
+            return _control({passing})
+        if _ending.error is None:
+            return _ending.value
+        try:
+            raise _ending.before_raise()
+        finally:
+            _ending.after_raise()
+    _here = _get_ident()
+    if _here in _active or _get_scope() is not None:
+        _next(_ticks["reentry"])
+        return _control({passing})
+    if {sampled}:
+        _answer = _next(_coin.answers, 2)
+        if not _answer or (_answer == 2 and not _coin.ask()):
+            return _control({passing})
+    _start, _run = 0, None
+    try:
+        _permit = {permit}
+        if {refused}:
+            _next(_ticks["paused"])
+        else:
+            _run = _Left()
+            _run.ends = [0]
+            _run.recipe = _recipe
+            _run.permit = _permit
+            if _account.limit == 1:
+                _attend(_recipe)  # here, while publishers can start their threads
+            _reason = _admit(_account, _run)
+            if _reason is not None:
+                _run = _run.give_up(_reason)
+            else:
+                if {shared}:
+                    _run.args = {args}
+                    _run.kwargs = {kwargs}
+                else:
+                    _run.args, _run.kwargs = _isolated(_recipe, _lineup, {args}, {kwargs})
+                _run.caller = _copy_context()
+                if _handled() is not None:
+                    _run.spare_handled()
+                _run.work = _work
+                if {beside}:
+                    _run.arrivals = [0, 1]
+                    _reason = _submit(_run)
+                    if _reason is not None:
+                        _run = _run.give_up(_reason)
+    except _RecursionError:
+        if _run is None:
+            _next(_ticks["internal"])
+        else:
+            _forsaken.append(_run)  # by C alone, where the stack is at its end
+            _run = None
+    except _BaseException as _error:
+        if not _left_out(_account, _run, _error):
+            raise
+        _run = None
+    if _run is None:
+        return _control({passing})
+    try:
+        _active.add(_here)  # inside, since a signal's handler may raise right after it
+        _start = _clock()
+        _value = _control({passing})
+        _taken = _clock() - _start
+    except _BaseException as _error:
+        _taken = _clock() - _start
+        try:
+            _receive_error(_run, _error, _taken)
+        except _RecursionError:
+            _forsaken.append(_run)
+        raise
+    finally:
+        _active.discard(_here)
+    try:
+        _run.value = _value if {kept} else _kept_value(_run, _value)
+        _run.taken_ns = _taken
+        if {beside}:
+            _run.arrived(False)
+        else:
+            _reason = _submit(_run)
+            if _reason is not None:
+                _run.give_up(_reason)
+    except _RecursionError:
+        _forsaken.append(_run)
+    except _BaseException as _error:
+        if not _left_out(_account, _run, _error):
+            raise
+    return _value
+"""
+
+_HANDOVER: Final = Template(_TEMPLATE, __file__, _TEMPLATE_LINE)
+_SKIPS: Final = ("disabled", "enabled", "internal", "paused", "reentry")
 
 
 def is_simple(recipe: Recipe, lineup: Lineup) -> bool:
@@ -46,70 +146,67 @@ def is_simple(recipe: Recipe, lineup: Lineup) -> bool:
     )
 
 
+def handover(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
+    """Make the run function."""
+    share: Any = recipe.sample
+    is_shared = recipe.isolate == "share"
+    names = {
+        **_NAMES,
+        **_names(recipe, lineup),
+        "_coin": recipe.account.coin(share) if share < 1 else None,
+    }
+    return _HANDOVER.made(
+        lineup.control,
+        names,
+        share=is_shared,
+        sampled=share < 1,
+        beside=recipe.mode == "concurrent",
+        kept=is_shared or "_type(_value) in _shared",
+        permit="None" if recipe.circuit is None else "_permit_of()",
+        refused="False" if recipe.circuit is None else "_permit is None",
+    )
+
+
+def _names(recipe: Recipe, lineup: Lineup) -> dict[str, Any]:
+    """Bind the names of the template that differ between experiments."""
+    account, circuit = recipe.account, recipe.circuit
+    route = _Route(recipe, lineup)
+    return {
+        "_account": account,
+        "_active": account.active,
+        "_control": lineup.control,
+        "_lineup": lineup,
+        "_permit_of": None if circuit is None else circuit.permit,
+        "_receive_error": route.receive_error,
+        "_recipe": recipe,
+        "_ticks": {reason: account.ticker(reason).ticks for reason in _SKIPS},
+        "_work": route.work,
+    }
+
+
+class _Left(Pending):
+    """A run as its caller leaves it: what is not set yet stands in its class."""
+
+    __init__ = object.__init__
+
+
 class _Route:
-    """What every run of one experiment goes through, before and after its control."""
+    """What a run of one experiment goes through where its caller only starts it, if at all."""
 
     def __init__(self, recipe: Recipe, lineup: Lineup) -> None:
         self._recipe = recipe
-        self._account = recipe.account
-        self._lineup = lineup
         self._control_name = lineup.control_name
         self._names = tuple(lineup.candidates)
         [self._candidate] = lineup.candidates.values()
         self._is_beside = recipe.mode == "concurrent"
-        self._is_shared = recipe.isolate == "share"
-        self._circuit = recipe.circuit
-        self._permit = None if recipe.circuit is None else Permit(recipe.circuit, REFUSED)
-        self.work = self._work  # bound once
 
-    def leave(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pending | None:
-        """Leave what the candidate needs; None, counted, where the control must run alone."""
-        run = None
+    def receive_error(self, run: Pending, error: BaseException, taken: int) -> None:
+        """Take what the control raised."""
         try:
-            permit = self._permit
-            if self._circuit is not None:
-                number = self._circuit.admit()
-                if number != permit.number:  # type: ignore[union-attr]
-                    permit = self._permit = Permit(self._circuit, number)
-            run = Pending(self._recipe, self._control_name, self._names, permit)
-            if permit is not None and permit.number == REFUSED:
-                raise Skip("paused")
-            reason = pool.admit(self._account, run)
-            if reason is not None:
-                raise Skip(reason)
-            if not (self._is_shared or _are_shared(args, kwargs)):
-                args, kwargs = isolated(self._recipe, self._lineup, args, kwargs)
-            run.args = args
-            run.kwargs = kwargs
-            run.caller = copy_context()
-            if exc_info()[1] is not None:
-                run.spare_handled()
-            run.work = self.work
-            if self._is_beside:
-                reason = pool.submit(run)
-                if reason is not None:
-                    raise Skip(reason)
-            return run
-        except RecursionError:
-            if run is None:
-                raise
-            pool.forsaken.append(run)
-            return None
-        except BaseException as error:
-            if run is not None:
-                run.give_up(_reason(error))
-            if not (type(error) is Skip or contained(error)):
-                raise
-            return None
-
-    def receive(self, run: Pending, value: Any, taken: int) -> None:
-        """Take what the control returned."""
-        try:
-            if type(value) in _shared or self._is_shared:
-                run.value = value
-            else:
-                run.value = kept_value(run, value)
-            run.taken_ns = taken
+            if not contained(error):
+                raise Skip("interrupted")
+            run.control_name = self._control_name
+            run.control = kept_error(run, error, taken)
             if self._is_beside:
                 run.arrived(on_worker=False)
                 return
@@ -118,114 +215,58 @@ class _Route:
                 raise Skip(reason)
         except RecursionError:
             raise
-        except BaseException as error:
-            run.give_up(_reason(error))
-            if not (type(error) is Skip or contained(error)):
-                raise
-
-    def receive_error(self, run: Pending, error: BaseException, taken: int) -> None:
-        """Take what the control raised."""
-        try:
-            if not contained(error):
-                raise Skip("interrupted")
-            run.control = kept_error(run, error, taken)
-            self.receive(run, None, taken)
-        except RecursionError:
-            raise
         except BaseException as own:
-            run.give_up(_reason(own))
-            if not (type(own) is Skip or contained(own)):
+            if not _left_out(self._recipe.account, run, own):
                 raise
 
-    def _work(self, run: Pending) -> None:
+    def work(self, run: Pending) -> None:
         """Be done by a worker: run the candidate."""
-        part = run.only_part(self._candidate)
+        run.control_name = self._control_name
+        run.names = self._names
         run.context = self._recipe.context  # type: ignore[assignment]
+        part = run.only_part(self._candidate)
         if not self._is_beside:
+            run.arrivals = [0]  # the control is over
             run.order.append(run.control_name)
-            run.arrived(on_worker=True)
         run_candidate(part)
 
 
-def _reason(error: BaseException) -> str:
-    """Say why a run is skipped for which this was raised."""
+def _left_out(account: Account, run: Pending | None, error: BaseException) -> bool:
+    """Count a run as skipped for which this was raised; say whether that stays with us."""
+    stays = type(error) is Skip or contained(error)
+    reason = "internal" if stays else "interrupted"
     if type(error) is Skip:
-        return str(error.args[0])
-    return "internal" if contained(error) else "interrupted"
+        reason = error.args[0]
+    if run is None:
+        account.skip(reason)
+    else:
+        run.give_up(reason)
+    return stays
 
 
-def _are_shared(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Say by a cheap look whether nothing among the arguments needs a copy."""
-    try:
-        for value in args:
-            if type(value) not in _shared:
-                return False
-        for value in kwargs.values():  # noqa: SIM110, a generator costs three times as much
-            if type(value) not in _shared:
-                return False
-        return True
-    except Exception:  # of a metaclass that can't be hashed
-        return False
-
-
-def handover(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
-    """Make the run function."""
-    account, current, control = recipe.account, settings.current, lineup.control
-    gate, active = current.plain, account.active
-    ticks = {r: account.ticker(r).ticks for r in _SKIPS}
-    share: Any = recipe.sample
-    coin = account.coin(share) if share < 1 else None
-    route = _Route(recipe, lineup)
-    leave, receive, receive_error = route.leave, route.receive, route.receive_error
-    forsaken = pool.forsaken  # by C alone, where the stack is at its end
-    get_ident, get_scope, clock = threading.get_ident, scope.get, perf_counter_ns
-
-    def run(*args: Any, **kwargs: Any) -> Any:
-        if not gate.is_open:
-            if current.blocked is not None:
-                next(ticks[current.blocked])
-                return control(*args, **kwargs)
-            ending = execute(recipe, lineup, args, kwargs)
-            if ending is None:
-                return control(*args, **kwargs)
-            if ending.error is None:
-                return ending.value
-            try:
-                raise ending.before_raise()
-            finally:
-                ending.after_raise()
-        here = get_ident()
-        if here in active or get_scope() is not None:
-            next(ticks["reentry"])
-            return control(*args, **kwargs)
-        if coin is not None:
-            answer = next(coin.answers, 2)
-            if not answer or (answer == 2 and not coin.ask()):
-                return control(*args, **kwargs)
-        start, pending = 0, None
-        try:
-            pending = leave(args, kwargs)
-        except RecursionError:
-            next(ticks["internal"])
-        if pending is None:
-            return control(*args, **kwargs)
-        try:
-            active.add(here)  # inside, since a signal's handler may raise right after it
-            start = clock()
-            value = control(*args, **kwargs)
-            taken = clock() - start
-        except BaseException as error:
-            try:
-                receive_error(pending, error, clock() - start)
-            except RecursionError:
-                forsaken.append(pending)
-            raise
-        finally:
-            active.discard(here)
-        try:
-            receive(pending, value, taken)
-        except RecursionError:
-            forsaken.append(pending)
-        return value
-
-    return run
+_NAMES: Final[dict[str, Any]] = {
+    "__builtins__": __builtins__,
+    "__name__": __name__,
+    "_BaseException": BaseException,
+    "_Left": _Left,
+    "_RecursionError": RecursionError,
+    "_admit": pool.admit,
+    "_attend": attend,
+    "_clock": perf_counter_ns,
+    "_copy_context": copy_context,
+    "_current": settings.current,
+    "_execute": execute,
+    "_forsaken": pool.forsaken,
+    "_gate": settings.current.plain,
+    "_get_ident": threading.get_ident,
+    "_get_scope": scope.get,
+    "_handled": sys.exception,
+    "_isolated": isolated,
+    "_kept_value": kept_value,
+    "_left_out": _left_out,
+    "_map": map,
+    "_next": next,
+    "_shared": shared_types(),
+    "_submit": pool.submit,
+    "_type": type,
+}

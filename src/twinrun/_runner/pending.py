@@ -131,6 +131,10 @@ class Pending:
     waiter: Wakeup | None = None
     result: Result | None = None
     is_over = False
+    arrivals: list[Any]
+    """Tokens, one taken by each that arrives: to pop one is one step, which nothing can cut."""
+    ends: list[int]
+    """One token, taken by whoever counts the run."""
 
     def __init__(
         self,
@@ -143,9 +147,8 @@ class Pending:
         self.permit = permit
         self.control_name = control_name
         self.names = names
-        # Tokens: to pop one is one step, which nothing can come between.
-        self._arrivals = [0, *names]
-        self._ends = [0]
+        self.arrivals = [0, *names]
+        self.ends = [0]
         if recipe.account.limit == 1:
             attend(recipe)  # here, while publishers can start their threads: not when all is over
 
@@ -178,7 +181,7 @@ class Pending:
 
     def arrived(self, on_worker: bool) -> None:
         """Conclude the run, here or on a worker, if this is the last of its behaviours."""
-        if self._arrivals.pop() or self.is_over:
+        if self.arrivals.pop() or self.is_over:
             return
         if on_worker:
             self.conclude()
@@ -223,7 +226,7 @@ class Pending:
 
     def _compare_late(self) -> bool:
         """Have another thread conclude the run, without comparing; False if it is counted."""
-        if not self._ends:
+        if not self.ends:
             return False
         self.judged = _undecided
         if self.caller is not None:
@@ -238,7 +241,7 @@ class Pending:
     def claim(self) -> bool:
         """Say whether the run is not counted yet; then who asks must count it now."""
         try:
-            return not self._ends.pop()
+            return not self.ends.pop()
         except IndexError:
             return False
 

@@ -1,8 +1,7 @@
 """The run function for what most experiments are: one candidate, and nothing asked of a match.
 
-It is made from a text, as attrs makes its methods: with the control's own parameters in place of
-`*args, **kwargs`, which costs less than half, and with what the options decide already decided. A
-run that does not simply match is concluded like any other.
+It is made from a text, with what the options decide already decided. A run that does not simply
+match is concluded like any other.
 """
 
 from __future__ import annotations
@@ -10,9 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextvars import copy_context
-from functools import lru_cache
 from time import perf_counter_ns
-from types import CodeType, FunctionType
 from typing import Any, Final
 
 from twinrun import settings
@@ -27,10 +24,11 @@ from twinrun._runner.recipe import Recipe
 from twinrun._runner.reporting import fold
 from twinrun._runner.scope import CANDIDATE, scope
 from twinrun._runner.steps import Run, conclude, observed
+from twinrun._runner.templates import Template
 
 __all__ = ["own_arguments", "quick", "run_of"]
 
-_TEMPLATE_LINE: Final = 35  # so that tracebacks show the line below that runs
+_TEMPLATE_LINE: Final = 32  # where the text begins
 _TEMPLATE: Final = """
 def run({parameters}):
     if not _gate.is_open:
@@ -144,6 +142,8 @@ def run({parameters}):
         _ending.after_raise()
 """
 
+_QUICK: Final = Template(_TEMPLATE, __file__, _TEMPLATE_LINE)
+
 _ORDERS: Final = {
     "random": "_flip(1)",
     "control-first": "True",
@@ -154,15 +154,18 @@ _ORDERS: Final = {
 def quick(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
     """Make the run function for one candidate and options that a matching run needs no look at."""
     share: Any = recipe.sample
-    order = _ORDERS[str(recipe.order)]
-    code = _compiled(_shape(lineup.control), share < 1, order, recipe.isolate == "share")
     names = {
         **_NAMES,
         **_names(recipe, lineup),
         "_coin": recipe.account.coin(share) if share < 1 else None,
     }
-    # A copy of its own, since the interpreter adapts code to the globals that it runs with.
-    return FunctionType(code.replace(), names)
+    return _QUICK.made(
+        lineup.control,
+        names,
+        share=recipe.isolate == "share",
+        sampled=share < 1,
+        control_first=_ORDERS[str(recipe.order)],
+    )
 
 
 def _names(recipe: Recipe, lineup: Lineup) -> dict[str, Any]:
@@ -181,56 +184,6 @@ def _names(recipe: Recipe, lineup: Lineup) -> dict[str, Any]:
         "_recipe": recipe,
         "_ticks": {r: account.ticker(r).ticks for r in ("disabled", "enabled", "reentry")},
     }
-
-
-_Shape = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
-
-
-def _shape(control: Any) -> _Shape | None:
-    """Give a function's positional-only, other positional and keyword-only parameters.
-
-    None where it has defaults (the candidate's may be others), takes any number of arguments, or
-    is no plain function.
-    """
-    if type(control) is not FunctionType or control.__defaults__ or control.__kwdefaults__:
-        return None
-    code: CodeType = control.__code__
-    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    if code.co_flags & 0x0C or any(name.startswith("_") for name in names):
-        return None
-    only, positional = code.co_posonlyargcount, code.co_argcount
-    return names[:only], names[only:positional], names[positional:]
-
-
-@lru_cache(maxsize=1024)
-def _compiled(shape: _Shape | None, sampled: bool, control_first: str, share: bool) -> CodeType:
-    """Fill the template in for one shape of parameters and one set of decisions."""
-    if shape is None:
-        parameters = passing = "*args, **kwargs"
-        args, kwargs = "args", "kwargs"
-        shared = "_shared.issuperset(_map(_type, args)) and (not kwargs or "
-        shared += "_shared.issuperset(_map(_type, kwargs.values())))"
-    else:
-        only, positional, keywords = shape
-        parameters = ", ".join(
-            (*only, *(["/"] if only else ()), *positional, *(["*", *keywords] if keywords else ()))
-        )
-        passing = ", ".join((*only, *positional, *(f"{name}={name}" for name in keywords)))
-        args = "(" + "".join(f"{name}, " for name in (*only, *positional)) + ")"
-        kwargs = "{" + ", ".join(f"{name!r}: {name}" for name in keywords) + "}"
-        every = (*only, *positional, *keywords)
-        shared = " and ".join(f"_type({name}) in _shared" for name in every) or "True"
-    text = _TEMPLATE.format(
-        parameters=parameters,
-        passing=passing,
-        args=args,
-        kwargs=kwargs,
-        shared="True" if share else shared,
-        sampled=str(sampled),
-        control_first=control_first,
-    )
-    module = compile("\n" * (_TEMPLATE_LINE - 2) + text, __file__, "exec")
-    return next(const for const in module.co_consts if isinstance(const, CodeType))
 
 
 def own_arguments(
