@@ -12,7 +12,7 @@ import pytest
 
 from twinrun.store import Store
 
-pytestmark = pytest.mark.timeout(600)  # the whole demo is real work
+pytestmark = pytest.mark.timeout(600)  # the demo is real work
 
 DEMO = [sys.executable, "-W", "error", "-m", "twinrun"]
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("TWINRUN")}
@@ -29,11 +29,17 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Run the demo once over all that is found; gives its store and what it printed."""
+@pytest.fixture(
+    scope="module",
+    params=[("--inputs", "10000"), pytest.param((), marks=pytest.mark.soak)],
+    ids=["10000", "all"],
+)
+def finished(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> tuple[Path, str]:
+    """Run the demo once, in the soak over all that is found; gives its store and what it printed."""
     path = tmp_path_factory.mktemp("demo") / "demo.db"
-    done = run("demo", "--store", str(path))
+    done = run("demo", "--store", str(path), *request.param)
     assert (done.returncode, done.stderr) == (0, "")
     return path, done.stdout
 
