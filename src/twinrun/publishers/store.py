@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime
 import os
 import socket
+from collections import Counter, deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from twinrun import cleaners
 from twinrun._forks import after_fork_in_child
@@ -23,15 +24,17 @@ if TYPE_CHECKING:
 
 __all__ = ["StorePublisher"]
 
+_UNWRITTEN: Final = 1000  # increments that wait for the store; what comes then is in the next ones
+
 
 class StorePublisher:
     """Writes mismatches and the tallies of every run to a store, on a thread of its own.
 
     `url_or_engine` is what `twinrun.store.Store` takes: a path, a URL or an Engine. `release` is
-    kept beside each exemplar (default: the environment's `TWINRUN_RELEASE`). Tallies are written
-    every `interval` seconds, mismatches then or as soon as a batch is full. While the store can't
-    be opened or written, what is queued waits; what finds no room is dropped and counted. With
-    other bounds, or a spool on disk: `Buffered(StorePublisher(…), …)`.
+    kept beside tallies and exemplars (default: the environment's `TWINRUN_RELEASE`). Tallies are
+    written every `interval` seconds, mismatches then or as soon as a batch is full. While the store
+    can't be opened or written, what is queued waits; what finds no room is dropped and counted.
+    With other bounds, or a spool on disk: `Buffered(StorePublisher(…), …)`.
 
     Raises:
         ConfigurationError: SQLAlchemy is missing, or the URL is none that a store can have.
@@ -64,8 +67,10 @@ class StorePublisher:
         """Become another process to the store, which has written nothing yet."""
         self._pid = os.getpid()
         self._host = socket.gethostname()
-        self._process = f"{self._host}:{self._pid}:{os.urandom(4).hex()}"
-        self._written: dict[str, Tally] = {}
+        self._process = f"{self._host}:{self._pid}:{os.urandom(8).hex()}"
+        self._read: dict[str, Tally] = {}
+        self._sequences: Counter[str] = Counter()
+        self._unwritten: deque[TallyIncrement] = deque()
 
     @property
     def counts(self) -> Counts:
@@ -112,25 +117,36 @@ class StorePublisher:
         self._store.write(mismatches=found)
 
     def idle(self, ledgers: Sequence[Ledger]) -> None:
-        """Write what each ledger's tally gained since it was last written."""
+        """Write what each ledger's tally gained; what may not have got there is written again."""
+        self._check_process()
+        if len(self._unwritten) < _UNWRITTEN:
+            for ledger in ledgers:
+                self._note_gain(ledger)
+        if not self._unwritten:
+            self._store.close()  # nothing happens here: forks should find no open connection
+        increments = list(self._unwritten)
+        self._store.write(tallies=increments)
+        for _ in increments:
+            self._unwritten.popleft()
+
+    def _note_gain(self, ledger: Ledger) -> None:
+        """Make an increment of what a tally gained since it was last read."""
         from twinrun.store import TallyIncrement
 
-        self._check_process()
-        now = datetime.datetime.now(datetime.UTC)
-        tallies = {ledger.name: ledger.tally() for ledger in ledgers}
-        gains: list[TallyIncrement] = []
-        for name, tally in tallies.items():
-            gain = tally - self._written.get(name, Tally())
-            if gain != Tally():
-                gains.append(
-                    TallyIncrement(
-                        experiment=name, process=self._process, recorded_at=now, tally=gain
-                    )
-                )
-        if not gains:
-            self._store.close()  # nothing happens here: forks should find no open connection
-        self._store.write(tallies=gains)
-        self._written |= tallies
+        name, tally = ledger.name, ledger.tally()
+        gain = tally - self._read.get(name, Tally())
+        if gain != Tally():
+            increment = TallyIncrement(
+                experiment=name,
+                process=self._process,
+                recorded_at=datetime.datetime.now(datetime.UTC),
+                tally=gain,
+                sequence=self._sequences[name],
+                release=self._release,
+            )
+            self._read[name] = tally
+            self._sequences[name] += 1
+            self._unwritten.append(increment)
 
     def _check_process(self) -> None:
         if self._pid != os.getpid():  # forked where no fork hook runs, as under uWSGI

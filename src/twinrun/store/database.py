@@ -1,24 +1,23 @@
-"""Writes records into a database and reads them back (SQLite through SQLAlchemy Core)."""
+"""Writes records into a database and reads them back, through SQLAlchemy Core."""
 
 from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 import os
 import sqlite3
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, Self
+from typing import Concatenate, Final, ParamSpec, Self, TypeVar
 
-from sqlalchemy import ColumnElement, Row, func, insert, inspect, select, update
-from sqlalchemy.engine import URL, Connection, Engine, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError
+from sqlalchemy import inspect, select
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DatabaseError, DBAPIError
 
 from twinrun._forks import around_fork
 from twinrun.errors import ConfigurationError
-from twinrun.store import schema
+from twinrun.store import _postgresql, reading, schema
 from twinrun.store._connections import (
     create_private,
     dispose,
@@ -28,21 +27,25 @@ from twinrun.store._connections import (
     sqlite_engine,
     tainted,
 )
+from twinrun.store._places import is_file, read_url, shown
+from twinrun.store.migrations import migrate, newest
 from twinrun.store.records import (
     Exemplar,
     ExperimentRecord,
     GroupRecord,
     Mismatch,
     TallyIncrement,
-    storable_text,
 )
-from twinrun.store.writing import add_records, moment
+from twinrun.store.writing import add_records
 from twinrun.tally import Tally
 
 __all__ = ["Store", "StoreNotFoundError", "StoreVersionError"]
 
 _PATIENCE: Final = 0.5  # seconds that a fork, or who closes, waits for a transaction to end
-_MINUTE: Final = 60_000_000  # microseconds
+_TRIES: Final = 3  # at what fails in passing
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class StoreNotFoundError(ConfigurationError, LookupError):
@@ -50,19 +53,22 @@ class StoreNotFoundError(ConfigurationError, LookupError):
 
 
 class StoreVersionError(ConfigurationError):
-    """The store was made by a newer twinrun, which this one must not touch."""
+    """The store was made by a newer twinrun, which this one must not touch; or by an older one."""
 
 
 class Store:
     """Experiments, their tallies, mismatch groups and exemplars in one database.
 
-    It takes the path of an SQLite file, a URL such as `sqlite:///twinrun.db`, or a SQLAlchemy
-    Engine, whose owner keeps it. Nothing is opened before the first use; any thread may use it.
-    With `create=False` it reads what is there and makes nothing. An SQLite file that several
-    processes use must lie on a local disk: its write-ahead log does not work over a network.
+    It takes the path of an SQLite file, a URL such as `sqlite:///twinrun.db` or
+    `postgresql://user@host/database`, or a SQLAlchemy Engine, whose owner keeps it. Nothing is
+    opened before the first use; any thread may use it. With `create=False` it reads what is there
+    and makes nothing. An SQLite file that several processes use must lie on a local disk: its
+    write-ahead log does not work over a network. On PostgreSQL the tables lie in a schema of their
+    own, `twinrun`.
 
     Raises:
-        ConfigurationError: the URL can't be read, or is not one of a database that is served.
+        ConfigurationError: the URL can't be read, or is not one of a database that is served; the
+            database's driver is not installed.
         StoreNotFoundError: `create=False`, and there is no such file. (At first use: it is empty.)
     """
 
@@ -70,7 +76,8 @@ class Store:
         self, url_or_engine: str | os.PathLike[str] | Engine, *, create: bool = True
     ) -> None:
         self._given = url_or_engine if isinstance(url_or_engine, Engine) else None
-        self._url = _url(url_or_engine)
+        self._url = read_url(url_or_engine)
+        self._is_file = is_file(self._url)
         self._url.get_dialect()  # imported now: threads should not import while the process forks
         self._create = create
         self._engine: Engine | None = None
@@ -84,15 +91,16 @@ class Store:
         around_fork(self)
 
     def __str__(self) -> str:
-        return self._url.render_as_string(hide_password=True)
+        return shown(self._url)
 
     def write(
         self, tallies: Sequence[TallyIncrement] = (), mismatches: Sequence[Mismatch] = ()
     ) -> None:
         """Add all of it in one transaction, or nothing of it.
 
-        A mismatch that was counted already is not counted again, so that a batch may be repeated:
-        the newest 200,000 of each store are known.
+        What is in the store already is not added again, so that a batch may be repeated, whole or
+        in parts: increments are known by their sequence, the newest 200,000 mismatches by their
+        result and group.
 
         Raises:
             StoreVersionError: the store was made by a newer twinrun.
@@ -100,72 +108,48 @@ class Store:
         """
         if not tallies and not mismatches:
             return
-        with self._writing() as connection:
-            add_records(connection, tallies, mismatches)
+
+        def add() -> None:
+            with self._writing() as connection:
+                add_records(connection, tallies, mismatches)
+
+        _persist(add)
 
     def experiments(self) -> list[ExperimentRecord]:
-        """Give the experiments by name."""
-        table = schema.experiments
-        with self._reading() as connection:
-            return [
-                ExperimentRecord(
-                    name=row.name,
-                    first_seen=moment(row.first_seen),
-                    last_seen=moment(row.last_seen),
-                )
-                for row in connection.execute(select(table).order_by(table.c.name))
-            ]
+        """Give the experiments by name; when each was last seen is true to ten seconds."""
+        return self._read(reading.experiments)
 
-    def tally(self, name: str, since: datetime.datetime | None = None) -> Tally:
+    def tally(
+        self, name: str, since: datetime.datetime | None = None, release: str | None = None
+    ) -> Tally:
         """Add up an experiment's tallies over all processes; empty if unknown.
 
-        Of all minutes, or of those from the one that `since` falls into.
+        Of all minutes, or of those from the one that `since` falls into (old ones may be rolled up:
+        then from the hour or day); of all releases of the application, or of one.
         """
-        query = select(schema.tallies.c.tally).join(schema.experiments).where(*_of(name, since))
-        with self._reading() as connection:
-            tallies = (Tally.from_dict(json.loads(text)) for text in connection.scalars(query))
-            return sum(tallies, start=Tally())
+        return reading.summed(self._read(reading.tallies, name, since, release))
 
     def span(
-        self, name: str, since: datetime.datetime | None = None
+        self, name: str, since: datetime.datetime | None = None, release: str | None = None
     ) -> tuple[datetime.datetime, datetime.datetime] | None:
         """Give the first and the last minute of an experiment's tallies, None where it has none."""
-        minute = schema.tallies.c.minute
-        query = select(func.min(minute), func.max(minute)).join(schema.experiments)
-        with self._reading() as connection:
-            first, last = connection.execute(query.where(*_of(name, since))).one()
-        return None if first is None else (moment(first * _MINUTE), moment(last * _MINUTE))
+        return self._read(reading.span, name, since, release)
+
+    def releases(self, name: str) -> list[str]:
+        """Give the releases of the application that ran an experiment, the latest first."""
+        return self._read(reading.releases, name)
 
     def groups(self, name: str) -> list[GroupRecord]:
         """Give an experiment's groups, the largest first."""
-        return self._groups(schema.experiments.c.name == storable_text(name))
+        return self._read(reading.groups, reading.named(name))
 
     def find_groups(self, prefix: str) -> list[GroupRecord]:
         """Give the groups whose fingerprint starts so, the largest first."""
-        fingerprint = schema.mismatch_groups.c.fingerprint
-        return self._groups(fingerprint.startswith(storable_text(prefix), autoescape=True))
-
-    def _groups(self, condition: Any) -> list[GroupRecord]:
-        table = schema.mismatch_groups
-        query = (
-            select(table, schema.experiments.c.name.label("experiment"))
-            .join(schema.experiments)
-            .where(condition)
-            .order_by(table.c.count.desc(), table.c.last_seen.desc(), table.c.id)
-        )
-        with self._reading() as connection:
-            return [_group_record(row) for row in connection.execute(query)]
+        return self._read(reading.groups, reading.starting(prefix))
 
     def exemplars(self, fingerprint: str) -> list[Exemplar]:
         """Give the kept members of a group in the order in which they came."""
-        query = (
-            select(schema.exemplars, schema.mismatch_groups.c.fingerprint)
-            .join(schema.mismatch_groups)
-            .where(schema.mismatch_groups.c.fingerprint == storable_text(fingerprint))
-            .order_by(schema.exemplars.c.sequence)
-        )
-        with self._reading() as connection:
-            return [_exemplar(row) for row in connection.execute(query)]
+        return self._read(reading.exemplars, fingerprint)
 
     def close(self) -> None:
         """Let go of the database; a later call opens it again."""
@@ -189,7 +173,8 @@ class Store:
         if self._given is None:
             self._pid = 0
         if self._engine is not None and self._given is None:
-            tainted.add(self._file or identity(self._path))
+            if self._is_file:
+                tainted.add(self._file or identity(self._path))
             self._release()
             self._engine, self._ready = None, False
 
@@ -201,8 +186,8 @@ class Store:
 
     @property
     def _path(self) -> str | None:
-        """The database's file, None where SQLite takes a URI of its own."""
-        path = self._url.database
+        """The database's file, None where there is none, or SQLite takes a URI of its own."""
+        path = self._url.database if self._is_file else None
         return None if path is None or path.startswith("file:") else path
 
     @contextlib.contextmanager
@@ -229,16 +214,32 @@ class Store:
             finally:
                 self._users -= 1
 
+    def _read(
+        self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Ask the database; what it gives is whole before the connection is let go of."""
+
+        def ask() -> T:
+            with self._reading() as connection:
+                return query(connection, *args, **kwargs)
+
+        return _persist(ask)
+
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Connection]:
         with self._used(), self._prepared().connect() as connection:
+            if not self._is_file:
+                _postgresql.begin(connection)
             yield connection
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Connection]:
         try:
             with self._used(), self._prepared().begin() as connection:
-                lock(connection)
+                if self._is_file:
+                    lock(connection)
+                else:
+                    _postgresql.begin(connection)
                 yield connection
         except BaseException:
             self._ready = False  # the file may have been taken away: look again next time
@@ -266,13 +267,16 @@ class Store:
         """Make an engine, and remember how to let go of it, in this process and in forked ones."""
         self._release()
         if self._given is None:
-            engine = sqlite_engine(self._url)
+            make = sqlite_engine if self._is_file else _postgresql.server_engine
+            engine = make(self._url)
             self._release = weakref.finalize(self, dispose, engine, os.getpid())
         else:
             engine = self._given
             if self._pid not in (0, os.getpid()):
                 inherited.append(engine.pool)
                 engine.dispose(close=False)
+            if not self._is_file:
+                engine = _postgresql.shared(engine)
         self._pid = os.getpid()
         return engine
 
@@ -287,107 +291,57 @@ class Store:
             create_private(self._path)
         try:
             with engine.connect() as connection:
+                if not self._is_file:
+                    _postgresql.begin(connection)
                 version = self._version(connection)
         except DatabaseError as error:
             if getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_NOTADB:
                 raise
             raise StoreNotFoundError(f"{self} is no SQLite database") from error
-        if version == 0 and not self._create:
-            raise StoreNotFoundError(f"{self} holds no twinrun store")
-        if version < _newest():
+        if not self._create:
+            self._check_for_reading(version)
+        elif version < newest():
             with engine.begin() as connection:
-                lock(connection)
-                _migrate(connection, self._version(connection))
+                if self._is_file:
+                    lock(connection)
+                else:
+                    _postgresql.begin_migration(connection)
+                migrate(connection, self._version(connection))
 
     def _version(self, connection: Connection) -> int:
         """Read the store's version, 0 where there is no store yet."""
         if not inspect(connection).has_table(schema.schema_version.name):
             return 0
         version = connection.scalar(select(schema.schema_version.c.version)) or 0
-        if version > _newest():
+        if version > newest():
             raise StoreVersionError(
                 f"the store {self} has version {version}, made by a newer twinrun; "
-                f"this one reads up to version {_newest()}: upgrade twinrun"
+                f"this one reads up to version {newest()}: upgrade twinrun"
             )
         return version
 
-
-def _url(url_or_engine: str | os.PathLike[str] | Engine) -> URL:
-    """Read what the user gave; never repeat it in an error, it may hold a password."""
-    if isinstance(url_or_engine, Engine):
-        url = url_or_engine.url
-    elif isinstance(url_or_engine, str) and "://" in url_or_engine:
-        try:
-            url = make_url(url_or_engine)
-        except (ArgumentError, ValueError):
-            raise ConfigurationError(
-                "the store's URL can't be read; accepted are a path or sqlite:///path"
-            ) from None
-    else:
-        url = URL.create("sqlite", database=os.fspath(url_or_engine))
-    if url.get_backend_name() != "sqlite":
-        raise ConfigurationError(
-            f"a store is an SQLite file (a path or sqlite:///path), not {url.drivername!r}"
-        )
-    if not isinstance(url_or_engine, Engine) and url.database in (None, "", ":memory:"):
-        raise ConfigurationError("a store in memory can't be shared by threads: name a file")
-    return url
-
-
-def _of(name: str, since: datetime.datetime | None) -> list[ColumnElement[bool]]:
-    """Choose the tallies of an experiment, from a minute on."""
-    chosen = [schema.experiments.c.name == storable_text(name)]
-    if since is not None:
-        chosen.append(schema.tallies.c.minute >= int(since.timestamp()) // 60)
-    return chosen
+    def _check_for_reading(self, version: int) -> None:
+        """Refuse what has to be made, or changed, before it can be read."""
+        if version == 0:
+            raise StoreNotFoundError(f"{self} holds no twinrun store")
+        if version < newest():
+            raise StoreVersionError(
+                f"the store {self} has version {version}, made by an older twinrun, and this one "
+                f"reads version {newest()}: the first process that writes to it with this twinrun "
+                "brings it forward, and so does `twinrun upgrade`"
+            )
 
 
 def _do_nothing() -> None:
     """Let go of nothing."""
 
 
-def _newest() -> int:
-    """Give the version that this twinrun makes."""
-    return 1 + len(schema.MIGRATIONS)
-
-
-def _migrate(connection: Connection, version: int) -> None:
-    if version == 0:
-        schema.metadata.create_all(connection)
-        connection.execute(insert(schema.schema_version).values(version=_newest()))
-        return
-    for step in schema.MIGRATIONS[version - 1 :]:
-        step(connection)
-    connection.execute(update(schema.schema_version).values(version=_newest()))
-
-
-def _group_record(row: Row[Any]) -> GroupRecord:
-    values = row._mapping
-    return GroupRecord(
-        experiment=values["experiment"],
-        fingerprint=values["fingerprint"],
-        candidate=values["candidate"],
-        outcome=values["outcome"],
-        reason=values["reason"],
-        kinds=tuple(json.loads(values["kinds"])),
-        paths=tuple(json.loads(values["paths"])),
-        control_exception=values["control_exception"],
-        candidate_exception=values["candidate_exception"],
-        count=values["count"],  # `row.count` is the method of a tuple
-        first_seen=moment(values["first_seen"]),
-        last_seen=moment(values["last_seen"]),
-        state=values["state"],
-    )
-
-
-def _exemplar(row: Row[Any]) -> Exemplar:
-    return Exemplar(
-        fingerprint=row.fingerprint,
-        result_id=row.result_id,
-        sequence=row.sequence,
-        payload=json.loads(row.payload),
-        host=row.host,
-        pid=row.pid,
-        release=row.release,
-        recorded_at=moment(row.recorded_at),
-    )
+def _persist(action: Callable[[], T]) -> T:
+    """Do it again where it failed in passing: a lost connection, a deadlock."""
+    for _ in range(_TRIES - 1):
+        try:
+            return action()
+        except DBAPIError as error:
+            if not _postgresql.is_passing(error):
+                raise
+    return action()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -16,13 +17,31 @@ __all__ = [
     "GroupRecord",
     "Mismatch",
     "TallyIncrement",
+    "key_text",
     "storable_text",
 ]
+
+_KEY_BYTES: Final = 1000  # PostgreSQL indexes rows of 2,704 bytes at most, and keys come in pairs
+_KEPT_CHARACTERS: Final = 200
 
 
 def storable_text(text: str) -> str:
     """Give the text as every database accepts it: lone surrogates and NUL become escapes."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def key_text(text: str) -> str:
+    """Give the text as every database can index it: a very long one becomes its start and hash."""
+    stored = storable_text(text)
+    encoded = stored.encode()
+    if len(encoded) <= _KEY_BYTES:
+        return stored
+    digest = hashlib.blake2b(encoded, digest_size=16, usedforsecurity=False).hexdigest()
+    return f"{stored[:_KEPT_CHARACTERS]}... {digest}"
+
+
+def _optional_key(text: str | None) -> str | None:
+    return None if not text else key_text(text)
 
 
 def _optional_text(text: str | None) -> str | None:
@@ -35,15 +54,21 @@ def _texts(texts: tuple[str, ...]) -> tuple[str, ...]:
 
 @attrs.frozen(kw_only=True)
 class TallyIncrement:
-    """What an experiment's tally gained in one process since that process last wrote.
+    """What an experiment's tally gained in one process, or part of it.
 
-    `process` names the process for ever: its host, its id and a token of its start.
+    `process` names the process for ever: its host, its id and a token of its start. `sequence` is
+    which of its increments for this experiment it is, a whole number from 0 upwards, each used
+    once: an increment with a number that was added already is not added again, so that it may be
+    written until that is known to have worked. One without is added as often as it is written.
+    `release` is the release of the application that ran, where it was told.
     """
 
-    experiment: str = attrs.field(converter=storable_text)
-    process: str = attrs.field(converter=storable_text)
+    experiment: str = attrs.field(converter=key_text)
+    process: str = attrs.field(converter=key_text)
     recorded_at: datetime.datetime
     tally: Tally
+    sequence: int | None = None
+    release: str | None = attrs.field(default=None, converter=_optional_key)
 
     @property
     def minute(self) -> int:
@@ -59,21 +84,21 @@ class Mismatch:
     `Exemplar.payload` gives back.
     """
 
-    experiment: str = attrs.field(converter=storable_text)
+    experiment: str = attrs.field(converter=key_text)
     candidate: str = attrs.field(converter=storable_text)
-    fingerprint: str = attrs.field(converter=storable_text)
+    fingerprint: str = attrs.field(converter=key_text)
     outcome: str
     reason: str | None = attrs.field(default=None, converter=_optional_text)
     kinds: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     paths: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     control_exception: str | None = attrs.field(default=None, converter=_optional_text)
     candidate_exception: str | None = attrs.field(default=None, converter=_optional_text)
-    result_id: str = attrs.field(converter=storable_text)
+    result_id: str = attrs.field(converter=key_text)
     recorded_at: datetime.datetime
     payload: Mapping[str, Any]
     host: str = attrs.field(converter=storable_text)
     pid: int
-    release: str | None = attrs.field(default=None, converter=_optional_text)
+    release: str | None = attrs.field(default=None, converter=_optional_key)
 
 
 @attrs.frozen(kw_only=True)

@@ -1,30 +1,25 @@
-"""The store's tables, and how older stores become newer ones.
+"""The store's tables.
 
 Times are microseconds since 1970 in UTC; what is called JSON is text, so that every database
-takes it as it is. Nothing but portable SQL is used here.
+takes it as it is. Every table but the first two has its experiment as the first part of its key,
+so that a cluster can keep each experiment on a machine of its own.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable, Sequence
-from typing import Final
 
 from sqlalchemy import (
     BigInteger,
     Column,
     ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
     Integer,
     MetaData,
     Table,
     Text,
-    UniqueConstraint,
-    insert,
-    select,
 )
-from sqlalchemy.engine import Connection
 
 __all__ = [
-    "MIGRATIONS",
     "exemplars",
     "experiments",
     "metadata",
@@ -32,11 +27,17 @@ __all__ = [
     "recent_mismatches",
     "schema_version",
     "tallies",
+    "writers",
 ]
 
 metadata = MetaData()
 
 _Key = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up no other type by itself
+
+
+def _experiment() -> Column[int]:
+    return Column("experiment_id", BigInteger, ForeignKey("experiments.id"), primary_key=True)
+
 
 schema_version = Table(
     "schema_version",
@@ -51,26 +52,37 @@ experiments = Table(
     Column("id", _Key, primary_key=True),
     Column("name", Text, nullable=False, unique=True),
     Column("first_seen", BigInteger, nullable=False, comment="first run or mismatch recorded"),
-    Column("last_seen", BigInteger, nullable=False, comment="last run or mismatch recorded"),
+    Column("last_seen", BigInteger, nullable=False, comment="the last one; may lag 10 s behind"),
     comment="every experiment that ever wrote here",
 )
 
 tallies = Table(
     "tallies",
     metadata,
-    Column("experiment_id", _Key, ForeignKey("experiments.id"), primary_key=True),
+    _experiment(),
     Column("minute", BigInteger, primary_key=True, comment="minutes since 1970 in UTC"),
+    Column("span", Integer, primary_key=True, comment="how many minutes from there on it is of"),
     Column("process", Text, primary_key=True, comment="host:pid:token of its start"),
+    Column("release", Text, primary_key=True, comment="'' where it was not told"),
     Column("tally", Text, nullable=False, comment="JSON of Tally.as_dict(); rows add up"),
-    comment="counts and latencies of all runs, by minute and process; each row has one writer",
+    comment="counts and latencies of all runs, by time, process and release of the application",
+)
+
+writers = Table(
+    "writers",
+    metadata,
+    _experiment(),
+    Column("process", Text, primary_key=True, comment="as in tallies"),
+    Column("applied", Text, nullable=False, comment="JSON: ranges [first, last] of increments"),
+    Column("last_seen", BigInteger, nullable=False),
+    comment="which of a process's increments are in the tallies, so that each is added once",
 )
 
 mismatch_groups = Table(
     "mismatch_groups",
     metadata,
-    Column("id", _Key, primary_key=True),
-    Column("experiment_id", _Key, ForeignKey("experiments.id"), nullable=False, index=True),
-    Column("fingerprint", Text, nullable=False, unique=True, comment="names the common cause"),
+    _experiment(),
+    Column("fingerprint", Text, primary_key=True, index=True, comment="names the common cause"),
     Column("candidate", Text, nullable=False),
     Column("outcome", Text, nullable=False, comment="mismatched, timed_out or inconclusive"),
     Column("reason", Text, comment="of an outcome that is timed_out or inconclusive"),
@@ -88,9 +100,9 @@ mismatch_groups = Table(
 exemplars = Table(
     "exemplars",
     metadata,
-    Column("id", _Key, primary_key=True),
-    Column("group_id", _Key, ForeignKey("mismatch_groups.id"), nullable=False),
-    Column("slot", Integer, nullable=False, comment="0..9 the first ones, 10..19 the reservoir"),
+    Column("experiment_id", BigInteger, primary_key=True),
+    Column("fingerprint", Text, primary_key=True),
+    Column("slot", Integer, primary_key=True, comment="0..9 the first ones, 10..19 the reservoir"),
     Column("sequence", BigInteger, nullable=False, comment="which member of its group, from 1"),
     Column("result_id", Text, nullable=False, comment="the id of the result it was part of"),
     Column("payload", Text, nullable=False, comment="JSON of the cleaned result, one candidate"),
@@ -98,29 +110,26 @@ exemplars = Table(
     Column("pid", Integer, nullable=False),
     Column("release", Text, comment="the application's release, where it was told"),
     Column("recorded_at", BigInteger, nullable=False),
-    UniqueConstraint("group_id", "slot"),
-    UniqueConstraint("group_id", "result_id"),
+    ForeignKeyConstraint(
+        ["experiment_id", "fingerprint"],
+        ["mismatch_groups.experiment_id", "mismatch_groups.fingerprint"],
+    ),
     comment="members of a group kept in full: the first ones, and a fair sample of the later ones",
 )
 
 recent_mismatches = Table(
     "recent_mismatches",
     metadata,
-    Column("id", _Key, primary_key=True, comment="in the order in which they came"),
-    Column("group_id", _Key, ForeignKey("mismatch_groups.id"), nullable=False),
-    Column("result_id", Text, nullable=False),
-    UniqueConstraint("group_id", "result_id"),
+    _experiment(),
+    Column("result_id", Text, primary_key=True),
+    Column("fingerprint", Text, primary_key=True),
+    Column(
+        "id",
+        BigInteger,
+        Identity(),
+        nullable=False,
+        index=True,
+        comment="in the order in which they came",
+    ),
     comment="what was counted lately, so that a mismatch delivered again counts once",
 )
-
-
-def _remember_recent(connection: Connection) -> None:
-    """Know the exemplars again, as before there was a table of recent mismatches."""
-    recent_mismatches.create(connection)
-    columns = ["group_id", "result_id"]
-    kept = select(exemplars.c.group_id, exemplars.c.result_id).order_by(exemplars.c.id)
-    connection.execute(insert(recent_mismatches).from_select(columns, kept))
-
-
-MIGRATIONS: Final[Sequence[Callable[[Connection], None]]] = (_remember_recent,)
-"""Step n (from 0) makes a store of version n + 1 one of version n + 2; a new store needs none."""

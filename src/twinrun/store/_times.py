@@ -1,0 +1,25 @@
+"""Times as the tables keep them: microseconds since 1970, in UTC."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Final
+
+__all__ = ["microseconds", "minute", "moment"]
+
+_EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+
+
+def moment(microseconds: int) -> datetime.datetime:
+    """Read a time as the tables keep it."""
+    return _EPOCH + datetime.timedelta(microseconds=microseconds)
+
+
+def microseconds(moment: datetime.datetime) -> int:
+    """Write a time as the tables keep it."""
+    return (moment - _EPOCH) // datetime.timedelta(microseconds=1)
+
+
+def minute(moment: datetime.datetime) -> int:
+    """Give the minute that a time falls into."""
+    return (moment - _EPOCH) // datetime.timedelta(minutes=1)
