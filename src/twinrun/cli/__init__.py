@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from twinrun.cli._check import check
 from twinrun.cli._deliver import deliver
 from twinrun.cli._program import COULD_NOT_TELL, INTERRUPTED, CouldNotTellError, run, twinrun
 from twinrun.cli._report import report
@@ -11,6 +12,7 @@ __all__ = [
     "COULD_NOT_TELL",
     "INTERRUPTED",
     "CouldNotTellError",
+    "check",
     "deliver",
     "report",
     "run",
