@@ -19,6 +19,7 @@ from twinrun._delivery.sifting import Sifter
 from twinrun._delivery.spooled import Spooled
 from twinrun._delivery.waiting import Entry, Request, Total, Waiting, totals_of
 from twinrun._forks import after_fork_in_child
+from twinrun._threads import start_thread
 from twinrun._wakeups import Wakeup
 from twinrun.result import Result
 from twinrun.tracebacks import message, type_name
@@ -188,8 +189,7 @@ class Delivery:
         exits.at_exit(self)
         self._wake = Wakeup()  # made here, so that it is of the same kind as the thread
         try:
-            # Not a threading.Thread, whose start waits for a lock that a caller may hold.
-            self._worker = _thread.start_new_thread(self._work, (self._waiting,))
+            self._worker = start_thread(self._work, self._waiting)
         except RuntimeError:
             self._start_after = time.monotonic() + _RETRY
         finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import os
 import threading
@@ -16,6 +15,7 @@ from typing import Any, Final, Protocol
 from twinrun import settings
 from twinrun._forks import after_fork_in_child
 from twinrun._runner.containment import own_threads
+from twinrun._threads import start_thread
 from twinrun._wakeups import Wakeup
 
 __all__ = ["Admitted", "Pool", "pool"]
@@ -185,8 +185,7 @@ class Pool:
                 if not self._queues:
                     self.hook_exit()
                 self._seats.add(seat)
-                # Not a threading.Thread, whose start waits for a lock that a caller may hold.
-                _thread.start_new_thread(self._work, (seat, self._jobs()))
+                start_thread(self._work, seat, self._jobs())
                 self._pause = _FIRST_PAUSE
         except RuntimeError:
             self._seats.discard(seat)
@@ -237,7 +236,7 @@ class Pool:
         if self._watching.setdefault("by", mine) is mine:
             self._watch = Wakeup()  # not before: gevent may have replaced what it is made of
             try:
-                _thread.start_new_thread(self._watch_over, ())
+                start_thread(self._watch_over)
             except RuntimeError:
                 del self._watching["by"]  # the next one tries again
         elif deadline < self._watched_until:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import asyncio
 import contextlib
 import os
@@ -31,6 +30,7 @@ from twinrun._runner.reporting import (
 from twinrun._runner.scope import HOOK, scope
 from twinrun._runner.steps import Run, settle
 from twinrun._runner.tasks import TaskWakeup
+from twinrun._threads import start_thread
 from twinrun._wakeups import Wakeup
 from twinrun.result import Result
 from twinrun.typing import PublisherLike
@@ -133,7 +133,7 @@ class _Desk:
         is_taken = False
         try:
             before_exit(self.drain)
-            _thread.start_new_thread(self._serve, (self._jobs, turn))
+            start_thread(self._serve, self._jobs, turn)
             is_taken = True
         except RuntimeError:
             is_taken = True
