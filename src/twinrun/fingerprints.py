@@ -201,6 +201,8 @@ def generalise(path: str) -> str:
 def _generalised_step(found: re.Match[str]) -> str:
     """Generalise one step of a path."""
     step = found[0]
+    if step[0] == "[" and step[1] in "-0123456789":
+        return "[*]"
     return _kept(step) if len(step) <= _LONGEST_NAME else _generalised(step)
 
 
@@ -214,7 +216,7 @@ def _generalised(step: str) -> str:
     return step if inner.startswith("<") or inner in ("None", "True", "False") else "[*]"
 
 
-_kept: Final = lru_cache(maxsize=4096)(_generalised)
+_kept: Final = lru_cache(maxsize=1024)(_generalised)
 
 
 def _unquoted(text: str) -> str:
