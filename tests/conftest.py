@@ -13,9 +13,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import twinrun
+from servers import mortal_redis as mortal_redis
 from servers import new_database as new_database
 from servers import postgresql as postgresql
 from servers import postgresql_server as postgresql_server
+from servers import redis_server as redis_server
+from servers import redis_url as redis_url
 from twinrun import _accounts
 
 # Deadlines and "too slow" measure the machine, not the code.
@@ -58,4 +61,5 @@ def default_settings() -> Iterator[None]:
         workers=None,
         queue=None,
         scrub=None,
+        controls=None,
     )

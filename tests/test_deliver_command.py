@@ -283,7 +283,7 @@ def test_an_interruption_waits_for_the_end_of_a_transaction(
     folder: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C in the middle of a write: what is written is reported, and the rest waits."""
-    monkeypatch.setattr(recovery, "_BATCH", 10)
+    monkeypatch.setattr(recovery, "BATCH", 10)
     leave(folder, evidence(35))
     write = Store.write
     writes = 0

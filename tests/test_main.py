@@ -56,6 +56,7 @@ def test_the_module_runs_as_the_console_script() -> None:
     assert done.stdout.startswith("Usage: twinrun ")
     commands = done.stdout.partition("Commands:")[2].split("\n")
     assert {row.split()[0] for row in commands if row.strip()} == {
+        "collect",
         "deliver",
         "demo",
         "report",

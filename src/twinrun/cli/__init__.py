@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from twinrun.cli._check import check
+from twinrun.cli._collect import collect
 from twinrun.cli._deliver import deliver
 from twinrun.cli._program import COULD_NOT_TELL, INTERRUPTED, CouldNotTellError, run, twinrun
 from twinrun.cli._report import report
@@ -13,6 +14,7 @@ __all__ = [
     "INTERRUPTED",
     "CouldNotTellError",
     "check",
+    "collect",
     "deliver",
     "report",
     "run",

@@ -14,6 +14,7 @@ from twinrun.cli._stores import opened, store_to
 from twinrun.errors import ConfigurationError
 from twinrun.spool import Counts, Spool
 from twinrun.store import Store
+from twinrun.storing import RefusedError
 
 __all__ = ["deliver"]
 
@@ -81,5 +82,5 @@ def _show_delivery(spool: Spool, store: Store) -> None:
         try:
             for count in recovery.deliver(spool, store):
                 progress.advance(task, count)
-        except recovery.RefusedError as error:
+        except RefusedError as error:
             raise CouldNotTellError(sentence(error)) from None

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from twinrun.publishers.buffered import Buffered
     from twinrun.publishers.jsonl import JSONLinesPublisher
     from twinrun.publishers.memory import MemoryPublisher
+    from twinrun.publishers.redis import RedisPublisher
     from twinrun.publishers.statsd import StatsdPublisher
     from twinrun.publishers.store import StorePublisher
     from twinrun.publishers.structlog import StructlogPublisher
@@ -17,6 +18,7 @@ __all__ = [
     "Buffered",
     "JSONLinesPublisher",
     "MemoryPublisher",
+    "RedisPublisher",
     "StatsdPublisher",
     "StorePublisher",
     "StructlogPublisher",
@@ -26,6 +28,7 @@ _MODULES = {
     "Buffered": "buffered",
     "JSONLinesPublisher": "jsonl",
     "MemoryPublisher": "memory",
+    "RedisPublisher": "redis",
     "StatsdPublisher": "statsd",
     "StorePublisher": "store",
     "StructlogPublisher": "structlog",

@@ -1,0 +1,179 @@
+"""`twinrun collect`: from Redis into the store, once, whoever is killed meanwhile."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+import twinrun
+from twinrun.cli import INTERRUPTED
+from twinrun.cli import twinrun as program
+from twinrun.publishers import RedisPublisher
+from twinrun.store import Store
+from twinrun.transit import Keys, client
+
+pytest.importorskip("redis")
+
+KEYS = Keys("twinrun")
+LONG = 60.0
+_numbers = itertools.count()
+PROGRAM = [sys.executable, "-c", "from twinrun.cli import run, twinrun; run(twinrun)", "collect"]
+
+
+def call(*arguments: object, **environment: str) -> Result:
+    """Run the command line in this process, with nothing in the environment."""
+    given = {"TWINRUN_STORE": None, "TWINRUN_REDIS": None, **environment}
+    return CliRunner().invoke(program, ["collect", *map(str, arguments)], env=given)
+
+
+class Application:
+    """Something that experiments and publishes."""
+
+    def __init__(self, url: str, name: str = "totals", **given: Any) -> None:
+        self.publisher = RedisPublisher(url, interval=3600, **given)
+        self._compared = twinrun.Experiment(name, publishers=[self.publisher])
+
+    def run(self, number: int) -> None:
+        """Make so many runs, one third of which mismatch, and see them published."""
+        for each in range(number):
+            self._compared.run(control=lambda: 0, candidate=lambda n=each: int(n % 3 == 0))
+        assert self.publisher.flush(LONG)
+
+
+def published(url: str, runs: int) -> None:
+    """Publish so many runs, one third of which mismatch."""
+    application = Application(url, f"totals-{next(_numbers)}")
+    application.run(runs)
+    application.publisher.close()
+
+
+def stored(location: object) -> tuple[int, int]:
+    """How many runs and mismatches a store has counted, of all experiments."""
+    with Store(str(location), create=False) as store:
+        names = [record.name for record in store.experiments()]
+        runs = sum(store.tally(name).experiments for name in names)
+        return runs, sum(group.count for name in names for group in store.groups(name))
+
+
+def collected(redis: Any) -> int:
+    """How many messages the group is done with."""
+    fields = [KEYS.collected(stream, "twinrun") for stream in KEYS.streams]
+    return sum(int(count or 0) for count in redis.hmget(KEYS.counts, fields))
+
+
+@contextmanager
+def collector(url: str, store: object, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a collector of its own, and see that it ends."""
+    command = [*PROGRAM, url, "--store", str(store), *options]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate(timeout=LONG)
+
+
+def until(true: Callable[[], Any]) -> None:
+    """Wait for something, at most a minute."""
+    deadline = time.monotonic() + LONG
+    while not true():
+        assert time.monotonic() < deadline, "it does not come to pass"
+        time.sleep(0.01)
+
+
+def test_once_collects_all_there_is(redis_url: str, tmp_path: Path) -> None:
+    """Runs and mismatches are in the store, and it says how many messages there were."""
+    published(redis_url, 30)
+    store = tmp_path / "twinrun.db"
+    result = call(redis_url, "--store", store, "--once")
+    assert (result.exit_code, result.stdout) == (0, "11 messages stored.\n")
+    assert stored(store) == (30, 10)
+    again = call("--once", TWINRUN_REDIS=redis_url, TWINRUN_STORE=str(store))
+    assert (again.exit_code, again.stdout) == (0, "0 messages stored.\n")
+    assert stored(store) == (30, 10)
+
+
+def test_json_is_for_machines(redis_url: str, tmp_path: Path) -> None:
+    """The totals are one document; what is told meanwhile goes to standard error."""
+    published(redis_url, 3)
+    result = call(redis_url, "--store", tmp_path / "twinrun.db", "--once", "--json")
+    assert json.loads(result.stdout) == {
+        "version": 1,
+        "collected": {
+            "stored": 2,
+            "set_aside": 0,
+            "claimed": 0,
+            "held": 0,
+            "waiting": 0,
+            "lost": 0,
+            "lost_tallies": 0,
+        },
+    }
+    assert "Collecting from the stream twinrun of Redis" in result.stderr
+
+
+def test_what_is_lost_or_set_aside_is_told(redis_url: str, tmp_path: Path) -> None:
+    """Messages that Redis cut away, and such as can't be read."""
+    published(redis_url, 30)
+    with client(redis_url) as redis:
+        redis.xtrim(KEYS.stream, maxlen=4, approximate=False)
+        redis.xadd(KEYS.stream, {"record": "no JSON"})
+    result = call(redis_url, "--store", tmp_path / "twinrun.db", "--once")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "5 messages stored.",
+        "1 message can't be stored: set aside in the stream {twinrun}:dead.",
+        "5 messages with mismatches lost: Redis cut them away before they were collected.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, INTERRUPTED)], ids=["term", "int"]
+)
+def test_a_signal_ends_it_after_the_batch(
+    redis_url: str, tmp_path: Path, sent: signal.Signals, status: int
+) -> None:
+    """It says what it has done, and nothing is left in its name."""
+    store = tmp_path / "twinrun.db"
+    published(redis_url, 3)
+    with collector(redis_url, store) as running, client(redis_url) as redis:
+        until(lambda: collected(redis) == 2)
+        running.send_signal(sent)
+        output, _ = running.communicate(timeout=LONG)
+        assert (running.returncode, output) == (status, "2 messages stored.\n")
+        assert redis.xinfo_consumers(KEYS.stream, "twinrun") == []
+
+
+def test_killed_collectors_lose_and_double_nothing(redis_url: str, tmp_path: Path) -> None:
+    """Two at a time, killed at random for a while; in the end the counts are what was published."""
+    seed = random.randrange(1 << 32)
+    chance = random.Random(seed)
+    store = tmp_path / "twinrun.db"
+    options = ("--batch", "7", "--idle", "0.2")
+    runs = 0
+    for _ in range(6):
+        with collector(redis_url, store, *options) as one, collector(redis_url, store, *options):
+            for _ in range(4):
+                published(redis_url, 90)
+                runs += 90
+            until(lambda: one.poll() is None)
+            time.sleep(chance.random())  # both are killed at its end
+    result = call(redis_url, "--store", store, "--once", "--idle", "0", "--json")
+    totals = json.loads(result.stdout)["collected"]
+    assert stored(store) == (runs, runs // 3), f"seed {seed}"
+    assert (totals["held"], totals["waiting"], totals["lost"]) == (0, 0, 0), f"seed {seed}"
