@@ -134,14 +134,40 @@ def test_a_recorded_run_is_done_the_thorough_way(mode: str, name: str) -> None:
     assert [r.matched for r in results] == [True]
 
 
-def test_one_permit_serves_all_runs_of_a_phase() -> None:
-    """Many threads that ask at once may get two, of one number; none is given while paused."""
+def test_one_permit_serves_all_runs_while_the_experiment_is_on() -> None:
+    """None is open from the moment at which it pauses; the next phase has another one."""
+    now = 0.0
+    circuit = Circuit(Breaker(failures=1, cpu_share=None), lambda: now, lambda: 0.0)
+    first = circuit.permit()
+    assert first is not None
+    assert circuit.open is first
+    first.note(True, 0)
+    assert circuit.open is None
+    assert circuit.permit() is None
+    now = 3600.0
+    trial = circuit.permit()
+    assert trial is not None
+    assert circuit.open is None
+    trial.note(False, 0)
+    second = circuit.permit()
+    assert second is not None
+    assert circuit.open is second
+    assert second.number not in (first.number, trial.number)
+
+
+@pytest.mark.parametrize("late", ["begins", "ends"])
+def test_a_permit_that_outlives_its_phase_lets_in_until_the_first_run_under_it(late: str) -> None:
+    """A thread that stood still between asking and opening does no lasting harm."""
     circuit = Circuit(Breaker(failures=1, cpu_share=None))
     first = circuit.permit()
     assert first is not None
-    assert circuit.permit() is first
     first.note(True, 0)
-    assert circuit.permit() is None
+    circuit.open = first
+    if late == "begins":
+        assert not first.holds()
+    else:
+        assert first.note(False, 0) is None
+    assert circuit.open is None
     assert circuit.permit() is None
 
 

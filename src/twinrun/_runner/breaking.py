@@ -103,7 +103,8 @@ class Circuit:
     def after_fork(self) -> None:
         """Start anew: what the parent's candidates did, the parent's breaker has seen."""
         now = self._clock()
-        self._permit = Permit(self, REFUSED)
+        self.open: Permit | None = None
+        """What lets runs in unasked: a permit of the present phase, while the experiment is on."""
         self._state: _Phase = _On(number=REFUSED + 1, since=now, cooldown=0.0, as_of=now)
 
     def admit(self) -> int:
@@ -133,23 +134,29 @@ class Circuit:
     def permit(self) -> Permit | None:
         """Give a permit for a run that is admitted; None where it is refused.
 
-        One object serves all runs of a phase.
+        While the experiment is on, `open` is one that serves all runs.
         """
         number = self.admit()
-        permit = self._permit
-        if number != permit.number:
-            permit = self._permit = Permit(self, number)
-        return permit if number else None
+        if number == REFUSED:
+            return None
+        permit = Permit(self, number)
+        if isinstance(self._state, _On) and self._state.number == number:
+            self.open = permit
+        return permit
 
     def holds(self, number: int) -> bool:
         """Say whether a run that was admitted is still to begin: no phase has come since."""
-        return self._latest().number == number
+        if self._latest().number == number:
+            return True
+        self.open = None
+        return False
 
     def note(self, number: int, failed: bool, cpu_ns: int) -> Change | None:
         """Take in how an admitted run ended; give what changed by it, for whoever says so."""
         while True:
             state = self._latest()
             if state.number != number or isinstance(state, _Paused):
+                self.open = None
                 return None
             now, cpu = self._clock(), cpu_ns / 1e9
             if isinstance(state, _On):
@@ -176,6 +183,8 @@ class Circuit:
         if state.after.setdefault(None, new) is not new:
             return False
         self._state = new
+        if not isinstance(new, _On):
+            self.open = None
         return True
 
     def _after_run(

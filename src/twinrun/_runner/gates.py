@@ -213,7 +213,7 @@ def ask_breaker(recipe: Recipe) -> Permit | None:
     circuit = recipe.circuit
     if circuit is None or raises(recipe):
         return None
-    permit = circuit.permit()
+    permit = circuit.open or circuit.permit()
     if permit is None:
         raise Skip("paused")
     return permit

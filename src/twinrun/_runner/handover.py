@@ -162,21 +162,20 @@ def handover(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
         sampled=share < 1,
         beside=recipe.mode == "concurrent",
         kept=is_shared or "_type(_value) in _shared",
-        permit="None" if recipe.circuit is None else "_permit_of()",
+        permit="None" if recipe.circuit is None else "_circuit.open or _circuit.permit()",
         refused="False" if recipe.circuit is None else "_permit is None",
     )
 
 
 def _names(recipe: Recipe, lineup: Lineup) -> dict[str, Any]:
     """Bind the names of the template that differ between experiments."""
-    account, circuit = recipe.account, recipe.circuit
-    route = _Route(recipe, lineup)
+    account, route = recipe.account, _Route(recipe, lineup)
     return {
         "_account": account,
+        "_circuit": recipe.circuit,
         "_active": account.active,
         "_control": lineup.control,
         "_lineup": lineup,
-        "_permit_of": None if circuit is None else circuit.permit,
         "_receive_error": route.receive_error,
         "_recipe": recipe,
         "_ticks": {reason: account.ticker(reason).ticks for reason in _SKIPS},

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from collections import deque
 from collections.abc import Callable
 from importlib import import_module
 from math import inf
+from os import getpid
 from time import monotonic
 from typing import Any, Final, Protocol
 
@@ -65,9 +65,10 @@ class Pool:
 
     def after_fork(self) -> None:
         """Start afresh: nothing admitted, nothing queued, no thread."""
-        self._pid = os.getpid()
+        self._pid = getpid()
         self._admitted: set[Admitted] = set()
         self._queues: dict[str, Any] = {}  # the one queue, once there is one
+        self._put: Callable[[Any], None] | None = None
         self._seats: set[_Seat] = set()  # of the threads that work or wait for work
         self._stuck: dict[_Seat, object] = {}  # those that are held, and by whose candidate
         self._here: dict[int, _Seat] = {}
@@ -84,27 +85,28 @@ class Pool:
 
     # Room ----------------------------------------------------------------------------------------
 
-    def admit(self, owner: object, *candidates: Admitted) -> str | None:
+    def admit(self, owner: object, candidate: Admitted, *others: Admitted) -> str | None:
         """Make room for candidates, all or none; None, or the reason why there is none.
 
         The bound is exact; where two come for the last place at the same moment, both may be
         refused. `owner` is whose candidates they are: the experiment's account.
         """
-        admitted, workers = self._admitted, _current.workers
-        limit = workers + _current.queue
+        workers = _current.workers
         # Where no fork hook runs, as under uWSGI, a child sees its parent's threads: work piles up.
-        if len(admitted) >= workers and self._pid != os.getpid():
+        if len(self._admitted) >= workers and self._pid != getpid():
             self.after_fork()
-        if len(admitted) > limit - len(candidates):
+        admitted, limit = self._admitted, workers + _current.queue
+        if len(admitted) + len(others) >= limit:
             return "queue full"
         if self._stuck and self.is_stuck(owner):
             return "stuck"
         if len(self._seats) < workers and not self._hire():
             return "no thread"
-        for each in candidates:
-            admitted.add(each)
+        admitted.add(candidate)
+        if others:
+            admitted.update(others)
         if len(admitted) > limit or self._closed is not None:
-            self.release(*candidates)
+            self.release(candidate, *others)
             return self._closed or "queue full"
         return None
 
@@ -163,14 +165,16 @@ class Pool:
         """Queue what was admitted; None, or the reason why nobody will do it."""
         if len(self._seats) < _current.workers and not self._hire():
             return "no thread"
-        (self._queues.get("jobs") or self._jobs()).put(job)
+        (self._put or self._jobs().put)(job)
         return None
 
     def _jobs(self) -> Any:
         """Give the queue; it is made when first needed, since gevent replaces its class."""
         from queue import SimpleQueue
 
-        return self._queues.setdefault("jobs", SimpleQueue())
+        jobs = self._queues.setdefault("jobs", SimpleQueue())
+        self._put = jobs.put
+        return jobs
 
     def _hire(self) -> bool:
         """Start one more thread where there is room; False if there is none at all to be had."""
