@@ -56,7 +56,7 @@ def judge(
             differences = changed(recipe.compare_arguments, control, candidate, differences)
         if not differences:
             return Comparison(candidate, Outcome.MATCHED)
-        placed = (d if at == "$" else attrs.evolve(d, path=at + d.path[1:]) for d in differences)
+        placed = [d if at == "$" else attrs.evolve(d, path=at + d.path[1:]) for d in differences]
         found = Differences(placed, getattr(differences, "cut", None))
         return _differing(recipe, control, candidate, context, found)
     except BaseException as error:
