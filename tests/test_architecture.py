@@ -122,6 +122,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "publishers.buffered",
         "publishers",
         "_accounts",
+        "_steering",
         "settings",
         "_runner.scope",
         "_runner.isolation",

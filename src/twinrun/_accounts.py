@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import count
-from math import floor, log2
 from operator import sub
 from typing import Any, Final, TypeAlias
 
@@ -28,16 +27,13 @@ __all__ = [
     "dice",
     "restart_all",
     "tallies",
+    "when_used",
 ]
 
 BATCH: Final = 256
 """How many runs are gathered before they are folded into the histograms."""
 
-_SECONDS: Final = 1e-9
-_MARK_SCALE: Final = 13
-_MANY_MARKS: Final = 10_000
-_MANY_NUMBERS: Final = 4_096
-
+_FIRST_GLANCES: Final = 32
 Entry: TypeAlias = tuple[str, Outcome, int, bool, bool, tuple[str, ...]]
 """What is counted of one candidate in one run."""
 
@@ -62,8 +58,8 @@ class Ticker:
         return steps
 
 
-class _Marks(dict[int, int]):
-    """What stands for a duration in nanoseconds; short ones come up again and again.
+class Pairs:
+    """Durations of matched runs of one candidate, gathered as (control, candidate) in ns.
 
     It is floor(-log2(seconds) * 2**13). Without its last 8 bits it names the bucket at scale 5, and
     the difference of two of them is the mark of their ratio, with an error of 0.0085 % at most.
@@ -144,6 +140,8 @@ class Account:
         self._events: deque[tuple[Any, ...]] = deque()
         self._tickers: dict[str, Ticker] = {}
         self._coins: dict[float, Coin] = {}
+        self.word: float | None = None
+        """The share that live control says; None where it says nothing: the code's own holds."""
         self.active: set[int] = set()
         """The threads that are inside a control now: what they call here runs the control only."""
         self.after_fork()
@@ -176,8 +174,8 @@ class Account:
             "unstable": Counter(),
         }
         self._paired: defaultdict[str, PairCounter] = defaultdict(PairCounter)
-        self._durations: defaultdict[str, _Measured] = defaultdict(_durations)
-        self._ratios: defaultdict[str, defaultdict[str, _Measured]] = defaultdict(_ratios)
+        self._durations: defaultdict[str, Measured] = defaultdict(durations)
+        self._ratios: defaultdict[str, defaultdict[str, Measured]] = defaultdict(ratios)
 
     def pairs(self, control: str, candidate: str) -> Pairs:
         """Give the buffer for matched runs of this candidate against this control."""
@@ -188,8 +186,33 @@ class Account:
         return self._tickers.setdefault(reason, Ticker())
 
     def coin(self, share: float) -> Coin:
-        """Give the coin that decides for a share; its refusals count as skipped: "sample"."""
-        return self._coins.setdefault(share, Coin(share, dice))
+        """Give the coin that decides for a share; its refusals count as skipped: "sample".
+
+        The share is the code's own: while live control says another, the coin decides for that.
+        """
+        with self._lock:
+            coin = self._coins.setdefault(share, Coin(share, dice, self.used))
+            if self.word is not None:
+                coin.turn(self.word)
+            return coin
+
+    def say(self, share: float | None) -> None:
+        """Have live control say another share, or nothing; it holds from the next run on."""
+        with self._lock:
+            self.word = share
+            for own, coin in self._coins.items():
+                coin.turn(own if share is None else share)
+
+    def used(self) -> None:
+        """Tell who waits for it that this experiment is being used in this process."""
+        for tell in when_used:
+            tell(self.name)
+
+    def restart(self) -> None:
+        """Have the next run, or call that is none, seem to be the first one."""
+        self.limit = 1
+        for coin in list(self._coins.values()):
+            coin.turn()
 
     def skip(self, reason: str) -> None:
         """Count a run of the control alone."""
@@ -322,8 +345,8 @@ class Account:
         self._durations[control].add(control_ns)
         for candidate, order, candidate_ns in candidates:
             self._durations[candidate].add(candidate_ns)
-            marks = map(_mark_of.__getitem__, candidate_ns)
-            ratios = map(sub, marks, map(_mark_of.__getitem__, control_ns))
+            marks = map(mark_of.__getitem__, candidate_ns)
+            ratios = map(sub, marks, map(mark_of.__getitem__, control_ns))
             self._ratios[candidate][order].add(ratios)
 
     def _snapshot(self) -> Tally:
@@ -347,6 +370,9 @@ class Account:
         )
 
 
+when_used: Final[list[Callable[[str], object]]] = []
+"""What hears the name of an experiment when that is used: at first, and every now and then."""
+
 _accounts: dict[str, Account] = {}
 
 
@@ -362,9 +388,9 @@ def accounts() -> dict[str, Account]:
 
 
 def restart_all() -> None:
-    """Have each account's next run look for publishers that don't watch it yet."""
+    """Have each account's next use seem to be the first: publishers and controls hear of it."""
     for account in list(_accounts.values()):
-        account.limit = 1
+        account.restart()
 
 
 def tallies() -> dict[str, Tally]:

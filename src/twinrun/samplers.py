@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import threading
-from math import log, log1p
+from collections.abc import Callable
+from math import inf, log, log1p
 from typing import Any, Final
 
 from twinrun._breaker import Breaker
@@ -14,6 +15,7 @@ __all__ = ["Breaker", "Coin", "Dice", "chosen"]
 
 _LONGEST_GAP: Final = 4096
 _MANY_BLOCKS: Final = 256
+_KEPT_BLOCKS: Final = 8
 
 
 class Dice(random.Random):
@@ -32,7 +34,7 @@ class Dice(random.Random):
 
 
 class Coin:
-    """Says yes to a fixed share of all questions, independently of each other.
+    """Says yes to a share of all questions, independently of each other.
 
     The distance to the next yes is drawn (geometrically) instead of each answer: most questions
     cost one step of an iterator in C, which any thread may take, and which counts by itself.
@@ -40,20 +42,22 @@ class Coin:
 
     __slots__ = (
         "__weakref__",
+        "_asked",
         "_blocks",
         "_dice",
         "_drawing",
         "_latest",
         "_lock",
         "_past",
-        "_scale",
+        "_share",
         "answers",
     )
 
-    def __init__(self, share: float, dice: Dice) -> None:
-        """Take a share above 0 and below 1."""
+    def __init__(self, share: float, dice: Dice, asked: Callable[[], object] | None = None) -> None:
+        """Take a share within 0..1, and what is called when answers are due."""
+        self._share = share
         self._dice = dice
-        self._scale = 1 / log1p(-share)
+        self._asked = asked
         self.after_fork()
         after_fork_in_child(self)
 
@@ -70,6 +74,8 @@ class Coin:
 
         There 0 is no, 1 is yes, and 2 means that new answers are due: ask here then.
         """
+        if self._asked is not None:
+            self._asked()
         answer = next(self.answers, 2)
         while answer == 2:
             with self._drawing:
@@ -79,13 +85,24 @@ class Coin:
                     self._draw()
         return answer == 1
 
+    def turn(self, share: float | None = None) -> None:
+        """Say yes to another share from the next question on; draw anew where none is given."""
+        with self._drawing:
+            self._share = self._share if share is None else share
+            self.answers = iter(b"")
+
     def _draw(self) -> None:
-        """Lay out the answers up to the next yes, or a long run of no."""
-        gap = int(log(1 - self._dice.random()) * self._scale)
-        # What is left of a long gap is drawn anew: a geometric distance has no memory.
-        block = bytes(gap) + b"\1" if gap < _LONGEST_GAP else bytes(_LONGEST_GAP)
+        """Lay out the answers up to the next yes, or many of the same."""
+        share = self._share
+        if share >= 1:
+            gap, block = 0, b"\1" * _LONGEST_GAP
+        else:
+            # What is left of a long gap is drawn anew: a geometric distance has no memory.
+            drawn = log(1 - self._dice.random()) / log1p(-share) if share > 0 else inf
+            gap = int(min(drawn, _LONGEST_GAP))
+            block = bytes(gap) + b"\1" if gap < _LONGEST_GAP else bytes(_LONGEST_GAP)
         answers = iter(block)
-        self._blocks.append((min(gap, _LONGEST_GAP), len(block), answers))
+        self._blocks.append((gap, len(block), answers))
         self.answers = answers
         if len(self._blocks) > _MANY_BLOCKS:
             self.refusals()
@@ -97,14 +114,17 @@ class Coin:
             return self._latest
         try:
             current = 0
-            for block in self._blocks[:]:
+            blocks = self._blocks[:]
+            for place, block in enumerate(blocks):
                 gap, length, answers = block
                 left = answers.__length_hint__()
-                if left == 0:
-                    self._past += gap
+                refused = min(gap, length - left)
+                # One that was turned away from may still be asked by a thread that is late.
+                if left == 0 or place < len(blocks) - _KEPT_BLOCKS:
+                    self._past += refused
                     self._blocks.remove(block)
                 else:
-                    current += min(gap, length - left)
+                    current += refused
             self._latest = self._past + current
             return self._latest
         finally:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from twinrun import _accounts
 from twinrun._forks import after_fork_in_child
 from twinrun._kinds import is_unwaited
+from twinrun._steering import Steering, checked_controls
 from twinrun._threads import start_thread
 from twinrun._wakeups import Wakeup
 from twinrun.errors import ConfigurationError
 from twinrun.result import Result
-from twinrun.typing import OnFailure, PublisherLike
+from twinrun.typing import Controls, OnFailure, PublisherLike
 
 if TYPE_CHECKING:
     from twinrun.scrubbing import Scrubber
@@ -84,6 +85,8 @@ class Settings:
         self.workers = 4
         self.queue = 1000
         self.scrub: Scrubber | None = None
+        self.controls: Controls | None = None
+        self.steering = Steering(lambda: self.on_failure)
         self._default: tuple[PublisherLike, ...] | None = None
         self._environment: tuple[PublisherLike, ...] | None = None
         self.refresh()
@@ -121,6 +124,8 @@ class Settings:
             from twinrun import scrubbing
 
             scrubbing.use(self.scrub)
+        if "controls" in checked:
+            self.steering.use(self.controls)
         if "configured" in checked:
             _accounts.restart_all()
 
@@ -196,10 +201,12 @@ def configure(
     workers: int | _Kept | None = _KEEP,
     queue: int | _Kept | None = _KEEP,
     scrub: Scrubber | _Kept | None = _KEEP,
+    controls: Controls | _Kept | None = _KEEP,
 ) -> None:
     """Set the process's defaults; may be called again at any time, and holds from the next run on.
 
-    What is not given stays as it is; None restores the default.
+    What is not given stays as it is; None restores the default. A value that is not of the kind
+    said here is a ConfigurationError, and nothing is changed then.
 
     Args:
         publishers: who gets the results of experiments without publishers of their own. By default
@@ -210,9 +217,8 @@ def configure(
         workers: threads for candidates off the caller's path (default 4).
         queue: candidates that may wait for them (default 1000).
         scrub: what is secret beside what always is, a `twinrun.scrubbing.Scrubber`.
-
-    Raises:
-        ConfigurationError: a value is not of the kind said above; nothing is changed then.
+        controls: who says while the process runs which share of runs are experiments: one of
+            `twinrun.controls`, or a callable of an experiment's name giving 0..1 or None.
     """
     current.change(
         {
@@ -223,6 +229,7 @@ def configure(
             "workers": (workers, _positive, 4),
             "queue": (queue, _positive, 1000),
             "scrub": (scrub, _scrubber, None),
+            "controls": (controls, checked_controls, None),
         }
     )
 

@@ -16,6 +16,7 @@ __all__ = [
     "CompareErrors",
     "CompareValues",
     "Context",
+    "Controls",
     "Ignore",
     "Ledger",
     "OnFailure",
@@ -32,6 +33,22 @@ Clean: TypeAlias = Callable[[Any], Any]
 Context: TypeAlias = Mapping[str, Any] | Callable[..., Mapping[str, Any]]
 AfterRun: TypeAlias = Callable[[Result], Any]
 OnFailure: TypeAlias = Callable[[str, BaseException, str], Any]
+
+
+class Controls(Protocol):
+    """Says, while a process runs, which share of runs are to be experiments.
+
+    A plain callable of an experiment's name serves. It gives a share within 0..1, which holds in
+    place of the experiment's own `sample`, or None for nothing said. It is asked every few seconds
+    for each experiment, on a thread of twinrun's; where it raises, the last word holds. What else
+    it may have, and is used where it is there:
+
+    - `refresh()`: called before each round of asking. Where it raises, the last words hold.
+    - `every`: the seconds between two rounds (by default 5).
+    """
+
+    def __call__(self, experiment: str, /) -> float | None:
+        """Give the share of an experiment's runs, None where there is nothing to say."""
 
 
 class Ledger(Protocol):

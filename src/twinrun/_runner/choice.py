@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import get_ident
 from typing import Any, Final
+
+import attrs
 
 from twinrun import settings
 from twinrun._kinds import Kind
 from twinrun._runner.background import execute
 from twinrun._runner.behaviours import Lineup
+from twinrun._runner.gates import coin_of
 from twinrun._runner.handover import handover, is_simple
 from twinrun._runner.quick import quick
 from twinrun._runner.recipe import Recipe
+from twinrun._runner.scope import scope
 from twinrun.comparators import equal
 from twinrun.errors import ConfigurationError
 from twinrun.settings import is_evidence_only
@@ -71,9 +76,7 @@ def _never(recipe: Recipe, lineup: Lineup) -> str | None:
         return "disabled"
     if recipe.enabled is False:
         return "enabled"
-    if not lineup.candidates and not recipe.baseline:
-        return "no candidate"
-    return "sample" if recipe.sample == 0 else None
+    return None if lineup.candidates or recipe.baseline else "no candidate"
 
 
 def _is_simple(recipe: Recipe, lineup: Lineup) -> bool:
@@ -115,15 +118,26 @@ def _alone(recipe: Recipe, lineup: Lineup, reason: str) -> Callable[..., Any]:
 
 def _thorough(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
     """Make the function that honours every option."""
-    control = lineup.control
-    current = settings.current
-    ticks = {reason: recipe.account.ticker(reason).ticks for reason in ("disabled", "enabled")}
+    control, account, current = lineup.control, recipe.account, settings.current
+    coin, is_drawn = coin_of(recipe), recipe.sample != 1
+    sampled = attrs.evolve(recipe, is_sampled=True)
+    ticks = {reason: account.ticker(reason).ticks for reason in ("disabled", "enabled", "reentry")}
+    plain, active = current.plain, account.active
 
     def run(*args: Any, **kwargs: Any) -> Any:
+        chosen = recipe
         if current.blocked is not None:
             next(ticks[current.blocked])
             return control(*args, **kwargs)
-        ending = execute(recipe, lineup, args, kwargs)
+        if coin is not None and plain.is_open and (is_drawn or account.word is not None):
+            if get_ident() in active or scope.get() is not None:
+                next(ticks["reentry"])
+                return control(*args, **kwargs)
+            answer = next(coin.answers, 2)
+            if not answer or (answer == 2 and not coin.ask()):
+                return control(*args, **kwargs)
+            chosen = sampled
+        ending = execute(chosen, lineup, args, kwargs)
         if ending is None:
             return control(*args, **kwargs)
         if ending.error is None:

@@ -19,7 +19,7 @@ from twinrun._runner.isolation import UnsharableError, copied
 from twinrun._runner.recipe import Recipe, raises
 from twinrun._runner.scope import CANDIDATE, HOOK, scope
 from twinrun.result import BASELINE
-from twinrun.samplers import chosen
+from twinrun.samplers import Coin, chosen
 from twinrun.typing import Behaviour
 
 __all__ = [
@@ -33,7 +33,7 @@ __all__ = [
     "ask_gates",
     "begin",
     "candidates_of",
-    "context_of",
+    "coin_of",
     "isolated",
     "prepare",
     "staged",
@@ -258,8 +258,14 @@ def _refuse_reentry(recipe: Recipe, inside: str | None) -> None:
 
 
 def _sampled(recipe: Recipe, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Decide by share and key; 0 and 1 are exact, and no key is asked for there."""
-    share: Any = recipe.sample
+    """Decide by share and key; 0 and 1 are exact, and no key is asked for there.
+
+    What live control says replaces the experiment's own share.
+    """
+    if recipe.is_sampled:
+        return True
+    recipe.account.used()
+    share: Any = recipe.sample if recipe.account.word is None else recipe.account.word
     if callable(share):
         share = _asked(recipe, "sample", share, (), {}, _checked_share)
     if share <= 0 or share >= 1:
@@ -271,6 +277,17 @@ def _sampled(recipe: Recipe, args: tuple[Any, ...], kwargs: dict[str, Any]) -> b
         return chosen(recipe.name, key, share)
 
     return bool(_asked(recipe, "sample_by", recipe.sample_by, args, kwargs, decide))
+
+
+def coin_of(recipe: Recipe) -> Coin | None:
+    """Give the coin that decides where nothing but a share does, and no callback is asked before.
+
+    Who asks it runs a recipe that is sampled then.
+    """
+    share = recipe.sample
+    if callable(share) or recipe.sample_by is not None or recipe.enabled is not True:
+        return None
+    return recipe.account.coin(share)
 
 
 def _checked_share(share: Any) -> float:

@@ -153,13 +153,13 @@ def handover(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
     names = {
         **_NAMES,
         **_names(recipe, lineup),
-        "_coin": recipe.account.coin(share) if share < 1 else None,
+        "_coin": recipe.account.coin(share),
     }
     return _HANDOVER.made(
         lineup.control,
         names,
         share=is_shared,
-        sampled=share < 1,
+        sampled=share < 1 or "_account.word is not None",
         beside=recipe.mode == "concurrent",
         kept=is_shared or "_type(_value) in _shared",
         permit="None" if recipe.circuit is None else "_circuit.open or _circuit.permit()",

@@ -157,13 +157,13 @@ def quick(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
     names = {
         **_NAMES,
         **_names(recipe, lineup),
-        "_coin": recipe.account.coin(share) if share < 1 else None,
+        "_coin": recipe.account.coin(share),
     }
     return _QUICK.made(
         lineup.control,
         names,
         share=recipe.isolate == "share",
-        sampled=share < 1,
+        sampled=share < 1 or "_account.word is not None",
         control_first=_ORDERS[str(recipe.order)],
     )
 

@@ -27,6 +27,7 @@ from twinrun._runner.behaviours import Lineup
 from twinrun._runner.containment import contained
 from twinrun._runner.driving import Drive
 from twinrun._runner.endings import Ending
+from twinrun._runner.gates import coin_of
 from twinrun._runner.isolation import shared_types
 from twinrun._runner.publishing import conclude_awaited
 from twinrun._runner.quick import own_arguments, run_of
@@ -52,9 +53,8 @@ def quick_awaited(
 ) -> Callable[..., Coroutine[Any, Any, Any]]:
     """Make the run function; `is_simple` says that options need no look at a matching run."""
     control, account, current = lineup.control, recipe.account, settings.current
-    coin = _coin(recipe)
-    sampled = recipe if coin is None else attrs.evolve(recipe, sample=1.0)
-    surely = partial(execute, sampled, lineup)
+    coin, is_drawn = coin_of(recipe), recipe.sample != 1
+    surely = partial(execute, attrs.evolve(recipe, is_sampled=coin is not None), lineup)
     ticks = {reason: account.ticker(reason).ticks for reason in ("disabled", "enabled", "reentry")}
     pair = _pair(recipe, lineup) if is_simple else None
     plain, is_enabled = current.plain, recipe.enabled is True
@@ -66,7 +66,7 @@ def quick_awaited(
             if inside() is not None or ((mark := within()) is not None and mark.is_of(account)):
                 next(ticks["reentry"])
                 return await control(*args, **kwargs)
-            if coin is not None:
+            if coin is not None and (is_drawn or account.word is not None):
                 answer = next(coin.answers, 2)
                 if not answer or (answer == 2 and not coin.ask()):
                     return await control(*args, **kwargs)
@@ -87,14 +87,6 @@ def quick_awaited(
             ending.after_raise()
 
     return run
-
-
-def _coin(recipe: Recipe) -> Any:
-    """Give the coin that decides where a plain share does so first."""
-    share: Any = recipe.sample
-    if callable(share) or share == 1 or recipe.sample_by is not None:
-        return None
-    return recipe.account.coin(share)
 
 
 def _pair(recipe: Recipe, lineup: Lineup) -> Callable[..., Coroutine[Any, Any, Ending | None]]:

@@ -72,6 +72,8 @@ class Recipe:
     name: str
     account: Account
     sample: float | Callable[[], float] = 1.0
+    is_sampled: bool = False
+    """Whether the share of runs has been asked for already, by who runs this."""
     sample_by: Callable[..., Any] | None = None
     enabled: bool | Callable[[], Any] = True
     run_if: Callable[..., Any] | None = None

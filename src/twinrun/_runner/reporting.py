@@ -64,6 +64,7 @@ def attend(recipe: Recipe) -> None:
     if account.limit != 1:
         return
     account.limit = BATCH
+    account.used()
     for publisher in _publishers(recipe):
         if any(publisher is known for known in account.publishers):
             continue

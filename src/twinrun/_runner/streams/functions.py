@@ -11,7 +11,7 @@ from typing import Any, Final
 from twinrun import settings
 from twinrun._kinds import Kind
 from twinrun._runner.behaviours import Lineup
-from twinrun._runner.gates import admits
+from twinrun._runner.gates import admits, coin_of
 from twinrun._runner.recipe import Recipe
 from twinrun._runner.scope import is_controlling, scope
 
@@ -44,10 +44,9 @@ def runner(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
             return driven(recipe, lineup, args, kwargs)
         return control(*args, **kwargs)
 
-    share: Any = recipe.sample
-    if callable(share) or not 0 < share < 1 or not _is_chance(recipe):
+    active, coin, gate = account.active, coin_of(recipe), current.plain
+    if coin is None or recipe.run_if is not None:
         return as_kind(run, lineup.kind)
-    active, coin, gate = account.active, account.coin(share), current.plain
 
     def toss(*args: Any, **kwargs: Any) -> Any:
         inside = get_ident() in active or (is_awaited and is_controlling(account))
@@ -59,11 +58,6 @@ def runner(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
         return driven(recipe, lineup, args, kwargs)
 
     return as_kind(toss, lineup.kind)
-
-
-def _is_chance(recipe: Recipe) -> bool:
-    """Say whether nothing but chance decides, unless the settings do."""
-    return recipe.enabled is True and recipe.sample_by is None and recipe.run_if is None
 
 
 def _driver(kind: Kind) -> Callable[..., Any]:
