@@ -131,15 +131,25 @@ def test_a_failing_candidate_pauses_its_experiment(
     ]
 
 
+def burn_in_c(ms: float = 3.0) -> int:
+    """Take so many milliseconds of CPU time, in steps in which no other thread gets on."""
+    numbers = list(range(10_000))
+    end = time.thread_time() + ms / 1000
+    while time.thread_time() < end:
+        sum(numbers)
+    return 1
+
+
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("burning", [burn, burn_in_c])
 def test_a_candidate_that_burns_cpu_is_paused(
-    mode: str, names: Iterator[str], clock: Clock
+    mode: str, burning: Callable[[], int], names: Iterator[str], clock: Clock
 ) -> None:
     """After what it may run ahead: 10 ms here, of 3 ms each."""
     breaker = Breaker(failures=None, cpu_share=0.001)
     run = timed(
         Experiment(
-            next(names), control=one, candidate=burn, mode=mode, breaker=breaker, publishers=()
+            next(names), control=one, candidate=burning, mode=mode, breaker=breaker, publishers=()
         ),
         clock,
     )
