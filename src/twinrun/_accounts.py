@@ -59,63 +59,6 @@ class Ticker:
 
 
 class Pairs:
-    """Durations of matched runs of one candidate, gathered as (control, candidate) in ns.
-
-    It is floor(-log2(seconds) * 2**13). Without its last 8 bits it names the bucket at scale 5, and
-    the difference of two of them is the mark of their ratio, with an error of 0.0085 % at most.
-    """
-
-    def __missing__(self, duration_ns: int) -> int:
-        if len(self) > _MANY_MARKS:
-            self.clear()
-        # A duration of zero is a clock's tick not seen: it counts as the least it can show.
-        mark = self[duration_ns] = floor(-log2(max(duration_ns, 1) * _SECONDS) * 2**_MARK_SCALE)
-        return mark
-
-
-_mark_of: Final = _Marks()
-
-
-class _Measured:
-    """Numbers that are being counted: as they come, and by bucket once there are many of them."""
-
-    __slots__ = ("_buckets", "_mark", "_raw")
-
-    def __init__(self, mark: Callable[[int], int]) -> None:
-        """Take what gives a number's mark."""
-        self._mark = mark
-        self._buckets: Counter[int] = Counter()
-        self._raw: Counter[int] = Counter()
-
-    def add(self, numbers: Iterable[int]) -> None:
-        """Count numbers; those that come up again and again cost least."""
-        self._raw.update(numbers)
-        if len(self._raw) > _MANY_NUMBERS:
-            self._settle()
-
-    def _settle(self) -> None:
-        """Count by bucket."""
-        for number, n in self._raw.items():
-            self._buckets[self._mark(number) >> (_MARK_SCALE - SCALE)] += n
-        self._raw.clear()
-
-    def histogram(self) -> Histogram:
-        """Give what was counted."""
-        self._settle()
-        return Histogram({-bucket - 1: n for bucket, n in self._buckets.items()})
-
-
-def _durations() -> _Measured:
-    """Begin to count durations in nanoseconds."""
-    return _Measured(_mark_of.__getitem__)
-
-
-def _ratios() -> defaultdict[str, _Measured]:
-    """Begin to count ratios, which are told by their marks, by order."""
-    return defaultdict(lambda: _Measured(int))
-
-
-class Pairs:
     """Durations of matched runs of one candidate, gathered as (control, candidate) in ns."""
 
     __slots__ = ("candidate", "control", "control_first", "control_last")
