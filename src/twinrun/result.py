@@ -13,7 +13,7 @@ from twinrun._pickling import pack, type_name
 from twinrun.difference import Difference
 from twinrun.observation import Observation
 
-__all__ = ["BASELINE", "Comparison", "Outcome", "Result"]
+__all__ = ["BASELINE", "Comparison", "Outcome", "Recheck", "Result"]
 
 BASELINE = "baseline"
 """The name under which the control is run once more, to see how much it differs from itself."""
@@ -29,6 +29,15 @@ class Outcome(enum.StrEnum):
     INCONCLUSIVE = "inconclusive"
 
 
+class Recheck(enum.StrEnum):
+    """What became of a mismatch when both sides ran once more, and who gave something else then."""
+
+    REPEATED = "repeated"
+    CONTROL = "control"
+    CANDIDATE = "candidate"
+    BOTH = "both"
+
+
 @attrs.frozen(eq=False, repr=False)
 class Comparison:
     """One candidate, judged.
@@ -39,6 +48,9 @@ class Comparison:
     `ignored_by` names the rules that ignored differences, and `ignored_differences` holds these.
     Where the outcome is ignored, they are all of `differences`; in a mismatch, they stand beside
     those that count.
+
+    `recheck` says of a mismatch whether it repeats, None where that was not asked or can't be told.
+    It does where one of its places is the same the second time, on each side.
     """
 
     candidate: Observation
@@ -48,6 +60,12 @@ class Comparison:
     fingerprint: str | None = None
     ignored_by: tuple[str, ...] = ()
     ignored_differences: tuple[Difference, ...] = ()
+    recheck: Recheck | None = None
+
+    @property
+    def unstable(self) -> bool:
+        """Whether it is a mismatch that did not repeat."""
+        return self.recheck not in (None, Recheck.REPEATED)
 
     def __repr__(self) -> str:
         return f"<Comparison {self.candidate.name!r} {self.outcome}>"

@@ -84,9 +84,10 @@ def test_whose_it_is_is_said_with_both_rates() -> None:
 
 def test_an_example_that_did_not_repeat_says_who_changed() -> None:
     """The side that gave something else when both ran once more is named."""
-    text = text_of({}, {"unstable": "the control"})
-    assert "unstable   when it ran again, the control gave something else\n" in text
+    text = text_of({}, {"recheck": "control"})
+    assert "unstable   when both ran once more, the control gave something else\n" in text
     assert "unstable" not in text_of({}, {})
+    assert "unstable" not in text_of({}, {"recheck": "repeated"})
 
 
 def rows_between_sides(text: str) -> list[str]:

@@ -16,6 +16,7 @@ from twinrun._runner.endings import Ending
 from twinrun._runner.gates import Call, Plan, prepare
 from twinrun._runner.inline import Turns
 from twinrun._runner.publishing import conclude_awaited
+from twinrun._runner.rechecking import judged_once, rechecked
 from twinrun._runner.recipe import Recipe, raises
 from twinrun._runner.scope import is_controlling
 from twinrun._runner.steps import Run, observed, result_of
@@ -65,10 +66,30 @@ async def _execute(plan: Plan, observe: bool) -> Ending:
         recipe.account.skip("interrupted")
         raise
     try:
-        turns.ending.result = await conclude_awaited(turns.over(observe))
+        if plan.again:
+            turns.ending.result = await conclude_awaited(await _rechecked(turns, observe))
+        else:
+            turns.ending.result = await conclude_awaited(turns.over(observe))
         return turns.ending
     finally:
         turns.let_go()
+
+
+async def _rechecked(turns: Turns, observe: bool) -> Run:
+    """Make the run that is over; run once more what differs, and say whether that repeats."""
+    run = judged_once(turns.over(observe))
+    again: dict[str, Observation] = {}
+    try:
+        with turns.spared():
+            for call in turns.plan.again:
+                if call.name in run.doubts:
+                    ending, taken, spent, stack = await _run_candidate(run.recipe, call)
+                    again[call.name] = _seen(call, ending, taken, spent, stack)
+                    ending.give_up()
+    except BaseException:  # aimed at the caller
+        run.recipe.account.skip("interrupted")
+        raise
+    return rechecked(run, again) if again else run
 
 
 async def _run_candidate(recipe: Recipe, call: Call) -> tuple[Ending, int, int | None, str | None]:

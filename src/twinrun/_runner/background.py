@@ -16,7 +16,7 @@ from twinrun._runner.arguments import Arguments
 from twinrun._runner.behaviours import Lineup
 from twinrun._runner.containment import contained, report
 from twinrun._runner.endings import Ending
-from twinrun._runner.gates import prepare
+from twinrun._runner.gates import Call, prepare
 from twinrun._runner.isolation import UnsharableError, copied, copied_value, shared_types
 from twinrun._runner.pending import Part, Pending, begin
 from twinrun._runner.pool import pool
@@ -50,6 +50,8 @@ def execute(
     run = begin(recipe, lineup, args, kwargs, context)
     if run is None:
         return None
+    if run.again:
+        run.rerun = _rerun
     if observe:
         run.waiter = Wakeup()
     try:
@@ -220,3 +222,25 @@ def _expire(part: Part, seconds: float, start: int, thread: int) -> bool:
     taken = perf_counter_ns() - start
     stack = tracebacks.stack(sys._current_frames().get(thread), run_candidate.__code__)
     return part.expire(seconds, taken, stack)
+
+
+def _rerun(run: Pending, calls: tuple[Call, ...]) -> None:
+    """Run behaviours once more, on the worker that found them to differ."""
+    seen: dict[str, Observation] = {}
+    for call in calls:
+        if not run.ends or not run.in_time(partial(_run_again, run, call, seen)):
+            return
+    run.seen_again(seen, on_worker=True)
+
+
+def _run_again(run: Pending, call: Call, seen: dict[str, Observation]) -> None:
+    """Run one of them in its own context."""
+    assert call.context is not None
+    cpu, start = thread_time_ns(), perf_counter_ns()
+    value, error = None, None
+    try:
+        value = call.context.run(call.function, *call.args, **call.kwargs)
+    except BaseException as raised:  # on a thread of ours nothing is aimed at a caller
+        error = raised
+    taken, spent = perf_counter_ns() - start, thread_time_ns() - cpu
+    seen[call.name] = observed(call.name, value, error, taken, spent, call.arguments)

@@ -54,6 +54,12 @@ def _streamed(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
             f"the control of {recipe.name!r} is a {lineup.kind.value}, whose arguments may change "
             "while its caller looks at its items; compare_arguments is for functions that return"
         )
+    if recipe.recheck:
+        raise ConfigurationError(
+            f"the control of {recipe.name!r} is a {lineup.kind.value}: its caller decides how far "
+            "it goes, and what is sent into it, which can't be done again; recheck is for "
+            "functions that return"
+        )
     reason = _never(recipe, lineup)
     if reason is not None:
         return functions.as_kind(_alone(recipe, lineup, reason), lineup.kind)
@@ -93,7 +99,8 @@ def _is_simple(recipe: Recipe, lineup: Lineup) -> bool:
         and recipe.compare is equal
         and recipe.compare_arguments is None
         and not callable(recipe.context)
-        and not (recipe.baseline or recipe.cpu_time or recipe.raise_on_mismatch)
+        and not (recipe.baseline or recipe.recheck or recipe.cpu_time)
+        and not recipe.raise_on_mismatch
         and all(map(is_evidence_only, recipe.publishers or ()))
         and recipe.sample_by is None
         and recipe.run_if is None

@@ -14,6 +14,7 @@ from twinrun._accounts import dice
 from twinrun._runner.arguments import Arguments, named
 from twinrun._runner.behaviours import Lineup
 from twinrun._runner.breaking import Permit
+from twinrun._runner.circumstances import context_of, ordered
 from twinrun._runner.containment import contained, report
 from twinrun._runner.isolation import UnsharableError, copied
 from twinrun._runner.recipe import Recipe, raises
@@ -32,6 +33,7 @@ __all__ = [
     "ask_breaker",
     "ask_gates",
     "begin",
+    "calls_again",
     "candidates_of",
     "coin_of",
     "isolated",
@@ -64,6 +66,8 @@ class Plan:
     context: Mapping[str, Any]
     permit: Permit | None = None
     """The breaker's, where there is one."""
+    again: tuple[Call, ...] = ()
+    """What may run once more, where a candidate differs."""
 
 
 class Skip(Exception):
@@ -180,11 +184,9 @@ def _made(
     control, by_name = lineup.control_name, arguments_of(recipe, lineup, args, kwargs)
     calls = {control: Call(control, lineup.control, args, kwargs, None, by_name)}
     for name, function in candidates.items():
-        own = isolated(recipe, lineup, args, kwargs)
-        ctx = copy_context()
-        ctx.run(scope.set, CANDIDATE)
-        calls[name] = Call(name, function, *own, ctx, arguments_of(recipe, lineup, *own))
-    order = _ordered(recipe, control, tuple(calls))
+        calls[name] = _apart(recipe, lineup, args, kwargs, name, function)
+    again = calls_again(recipe, lineup, args, kwargs, candidates)
+    order = ordered(recipe, control, tuple(calls))
     return Plan(
         recipe,
         control,
@@ -192,7 +194,47 @@ def _made(
         tuple(calls[name] for name in order),
         context_of(recipe, context, args, kwargs),
         permit,
+        again,
     )
+
+
+def calls_again(
+    recipe: Recipe,
+    lineup: Lineup,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    candidates: Mapping[str, Behaviour],
+) -> tuple[Call, ...]:
+    """Make, with `recheck`, what may run once more: the control, and each candidate; else nothing.
+
+    Raises:
+        Skip: the arguments can't be copied; the control runs alone.
+    """
+    if not recipe.recheck:
+        return ()
+    behaviours = {lineup.control_name: lineup.control, **candidates}
+    return tuple(
+        [
+            _apart(recipe, lineup, args, kwargs, name, each)
+            for name, each in behaviours.items()
+            if not (recipe.baseline and name == BASELINE)
+        ]
+    )
+
+
+def _apart(
+    recipe: Recipe,
+    lineup: Lineup,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    name: str,
+    function: Behaviour,
+) -> Call:
+    """Make the call of what is not to be seen by the caller: its own arguments and context."""
+    own = isolated(recipe, lineup, args, kwargs)
+    context = copy_context()
+    context.run(scope.set, CANDIDATE)
+    return Call(name, function, *own, context, arguments_of(recipe, lineup, *own))
 
 
 def candidates_of(recipe: Recipe, lineup: Lineup) -> Mapping[str, Behaviour]:
@@ -346,46 +388,3 @@ def arguments_of(
     if recipe.compare_arguments is None:
         return None
     return named(lineup.parameters, args, kwargs, lineup.is_method)
-
-
-def _ordered(recipe: Recipe, control: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Give the order of the names; a failing callable leaves it to chance."""
-    order = recipe.order
-    if callable(order):
-        try:
-            chosen_order = tuple(order(names))
-            if sorted(chosen_order) != sorted(names):
-                raise ValueError(f"order gave {chosen_order!r}, which is no order of {names!r}")
-            return chosen_order
-        except BaseException as error:
-            if not contained(error):
-                raise
-            report(recipe.name, "order", error, recipe.on_failure)
-    shuffled = list(names)
-    dice.shuffle(shuffled)
-    if order == "control-first":
-        shuffled.sort(key=lambda name: name != control)
-    elif order == "control-last":
-        shuffled.sort(key=lambda name: name == control)
-    return tuple(shuffled)
-
-
-def context_of(
-    recipe: Recipe, given: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Mapping[str, Any]:
-    """Make the context: the recipe's, and over it the run's own; what fails is left out."""
-    context: dict[str, Any] = {}
-    for source in (recipe.context, given):
-        if source is None:
-            continue
-        try:
-            if callable(source) and not isinstance(source, Mapping):
-                source = source(*args, **kwargs)
-            if not isinstance(source, Mapping):
-                raise TypeError(f"a context must be a mapping, not a {type(source).__qualname__}")
-            context.update(source)
-        except BaseException as error:
-            if not contained(error):
-                raise
-            report(recipe.name, "context", error, recipe.on_failure)
-    return context

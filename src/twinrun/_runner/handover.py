@@ -139,7 +139,8 @@ def is_simple(recipe: Recipe, lineup: Lineup) -> bool:
         and not callable(recipe.sample)
         and not callable(recipe.context)
         and recipe.compare_arguments is None
-        and not (recipe.baseline or recipe.cpu_time or recipe.raise_on_mismatch)
+        and not (recipe.baseline or recipe.recheck or recipe.cpu_time)
+        and not recipe.raise_on_mismatch
         and recipe.sample_by is None
         and recipe.run_if is None
         and recipe.before_run is None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import perf_counter_ns, thread_time_ns
 from typing import Any
 
@@ -11,6 +12,7 @@ from twinrun._runner.behaviours import Lineup
 from twinrun._runner.containment import contained
 from twinrun._runner.endings import Ending
 from twinrun._runner.gates import Call, Plan
+from twinrun._runner.rechecking import judged_once, rechecked
 from twinrun._runner.recipe import Recipe
 from twinrun._runner.steps import Run, conclude, observed, result_of
 from twinrun.observation import Observation
@@ -22,10 +24,10 @@ __all__ = ["Turns", "control_alone", "execute"]
 class Turns:
     """A run of which one behaviour after the other takes its turn."""
 
-    __slots__ = ("_began", "_candidates", "_observations", "_plan", "ending")
+    __slots__ = ("_began", "_candidates", "_observations", "ending", "plan")
 
     def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+        self.plan = plan
         self._began = perf_counter_ns()
         self.ending = Ending(None)
         self._observations: dict[str, Observation] = {}
@@ -47,7 +49,7 @@ class Turns:
 
     def over(self, observe: bool) -> Run:
         """Make the run that is over."""
-        plan = self._plan
+        plan = self.plan
         for candidate in self._candidates:
             if candidate.error is not self.ending.error:
                 candidate.give_back()
@@ -61,6 +63,18 @@ class Turns:
             observe=observe,
             permit=plan.permit,
         )
+
+    @contextlib.contextmanager
+    def spared(self) -> Iterator[None]:
+        """Leave what was raised as it is, whatever raises it once more meanwhile."""
+        endings = [each for each in (*self._candidates, self.ending) if each.error is not None]
+        for each in endings:
+            each.put_by()
+        try:
+            yield
+        finally:
+            for each in endings:
+                each.give_back()
 
     def let_go(self) -> None:
         """Forget what led back to frames, once the run is concluded."""
@@ -77,10 +91,28 @@ def execute(plan: Plan, observe: bool = False) -> Ending:
         run = _run_control if call.context is None else _run_candidate
         turns.after(call, *run(plan.recipe, call))
     try:
-        turns.ending.result = conclude(turns.over(observe))
+        made = _rechecked if plan.again else Turns.over
+        turns.ending.result = conclude(made(turns, observe))
         return turns.ending
     finally:
         turns.let_go()
+
+
+def _rechecked(turns: Turns, observe: bool) -> Run:
+    """Make the run that is over; run once more what differs, and say whether that repeats."""
+    run = judged_once(turns.over(observe))
+    if not run.doubts:
+        return run
+    again: dict[str, Observation] = {}
+    endings: list[Ending] = []
+    with turns.spared():
+        for call in turns.plan.again:
+            if call.name in run.doubts:
+                ending, again[call.name] = _run_candidate(run.recipe, call)
+                endings.append(ending)
+        for ending in endings:
+            ending.give_up()
+    return rechecked(run, again)
 
 
 def _run_control(recipe: Recipe, call: Call) -> tuple[Ending, Observation]:

@@ -5,27 +5,31 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Set
 from contextvars import Context, copy_context
+from functools import partial
 from itertools import count
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from twinrun._runner.arguments import Arguments
 from twinrun._runner.behaviours import Lineup
 from twinrun._runner.breaking import Permit
+from twinrun._runner.circumstances import context_of
 from twinrun._runner.containment import contained
 from twinrun._runner.gates import (
+    Call,
     Skip,
     arguments_of,
     ask_before_run,
     ask_breaker,
     ask_gates,
+    calls_again,
     candidates_of,
-    context_of,
     isolated,
     staged,
 )
 from twinrun._runner.judging import Judge, judge, judge_late
 from twinrun._runner.pool import pool
+from twinrun._runner.rechecking import judged_once, rechecked
 from twinrun._runner.recipe import Recipe
 from twinrun._runner.reporting import attend
 from twinrun._runner.steps import Run, conclude, observed, reached
@@ -35,6 +39,8 @@ from twinrun.result import Comparison, Outcome, Result
 from twinrun.typing import Behaviour
 
 __all__ = ["Part", "Pending", "begin"]
+
+T = TypeVar("T")
 
 
 class Part:
@@ -135,6 +141,11 @@ class Pending:
     """Tokens, one taken by each that arrives: to pop one is one step, which nothing can cut."""
     ends: list[int]
     """One token, taken by whoever counts the run."""
+    again: tuple[Call, ...] = ()
+    """What may run once more, where a candidate differs, and `rerun`, which has it run."""
+    rerun: Callable[[Pending, tuple[Call, ...]], None]
+    doubts: Set[str] = frozenset()
+    recheck_ns = 0
 
     def __init__(
         self,
@@ -181,14 +192,73 @@ class Pending:
 
     def arrived(self, on_worker: bool) -> None:
         """Conclude the run, here or on a worker, if this is the last of its behaviours."""
-        if self.arrivals.pop() or self.is_over:
-            return
+        if not self.arrivals.pop() and not self.is_over:
+            self._go_on(self.recheck if self.again else self.conclude, on_worker)
+
+    def _go_on(self, job: Callable[[], None], on_worker: bool) -> None:
+        """Do the next thing that a worker does, here if this is one."""
         if on_worker:
-            self.conclude()
+            job()
             return
-        reason = pool.submit(self.conclude)
+        reason = pool.submit(job)
         if reason is not None:
             self.give_up(reason)
+
+    def recheck(self) -> None:
+        """Judge, and have run once more what differs; then the run is concluded."""
+        again, self.again = self.again, ()
+        if self.in_time(partial(self._judged_by, judged_once), _undecided):
+            calls = tuple([call for call in again if call.name in self.doubts])
+            if calls and self.ends:
+                self.rerun(self, calls)
+            else:
+                self.conclude()
+
+    def seen_again(self, seen: Mapping[str, Observation], *, on_worker: bool = False) -> None:
+        """Take what ran once more, mark what did not repeat, and conclude the run."""
+
+        def mark() -> None:
+            if self.in_time(partial(self._judged_by, rechecked, seen)):
+                self.conclude()
+
+        self._go_on(mark, on_worker)
+
+    def _judged_by(self, function: Callable[..., Run], *given: Any) -> None:
+        """Judge in a context like the caller's, and keep the verdict."""
+        run = self._in_context(function, self._made(), *given)
+        self.judged, self.doubts, self.recheck_ns = run.judged, run.doubts, run.recheck_ns
+
+    def _in_context(self, function: Callable[..., T], *args: Any) -> T:
+        """Call something in a context like the caller's."""
+        return function(*args) if self.caller is None else self.caller.run(function, *args)
+
+    def in_time(self, job: Callable[[], object], late: Judge | None = None) -> bool:
+        """Do on a worker what may take as long as a candidate.
+
+        False if it took longer: then the run was concluded without it, and judged so.
+        """
+        turn = [0]
+        if self.recipe.timeout is not None:
+            abandon = partial(self._go_on_without, turn, late)
+            pool.limit(self.recipe.timeout, abandon, self.recipe.account)
+        try:
+            job()
+        except BaseException as error:  # the stack or memory is at its end
+            if not contained(error):
+                raise
+        finally:
+            pool.unlimit()
+        return _taken(turn)
+
+    def _go_on_without(self, turn: list[int], late: Judge | None) -> bool:
+        """Have another thread conclude the run; False if that is done."""
+        if not self.ends or not _taken(turn):
+            return False
+        self.judged = late or self.judged
+        is_done = self._conclude_elsewhere()
+        if not is_done:
+            self.give_up("no thread")
+        return is_done
 
     def conclude(self) -> None:
         """Judge, count and publish, in a context like the caller's.
@@ -198,25 +268,7 @@ class Pending:
         if self.recipe.timeout is not None:
             pool.limit(self.recipe.timeout, self._compare_late, self.recipe.account)
         try:
-            run = Run(
-                recipe=self.recipe,
-                control=self.control
-                or observed(self.control_name, self.value, None, self.taken_ns),
-                candidates=tuple([p.observation for p in self.parts if p.observation is not None]),
-                order=self._order(),
-                context=self.context,
-                began_ns=self.began_ns,
-                observe=self.waiter is not None,
-                claim=self.claim,
-                judged=self.judged,
-                foreign=self.foreign,
-                cpu_ns=sum([part.cpu_ns for part in self.parts]),
-                permit=self.permit,
-            )
-            if self.caller is None:
-                self.result = self.concluding(run)
-            else:
-                self.result = self.caller.run(self.concluding, run)
+            self.result = self._in_context(self.concluding, self._made())
         except BaseException as error:  # the stack or memory is at its end, or a mismatch raises
             if not contained(error):
                 raise
@@ -224,11 +276,33 @@ class Pending:
             pool.unlimit()
             self.give_up("internal")  # unless it was counted
 
+    def _made(self) -> Run:
+        """Make the run that is over."""
+        return Run(
+            recipe=self.recipe,
+            control=self.control or observed(self.control_name, self.value, None, self.taken_ns),
+            candidates=tuple([p.observation for p in self.parts if p.observation is not None]),
+            order=self._order(),
+            context=self.context,
+            began_ns=self.began_ns,
+            observe=self.waiter is not None,
+            claim=self.claim,
+            judged=self.judged,
+            foreign=self.foreign,
+            cpu_ns=sum([part.cpu_ns for part in self.parts]),
+            recheck_ns=self.recheck_ns,
+            permit=self.permit,
+        )
+
     def _compare_late(self) -> bool:
         """Have another thread conclude the run, without comparing; False if it is counted."""
         if not self.ends:
             return False
         self.judged = _undecided
+        return self._conclude_elsewhere()
+
+    def _conclude_elsewhere(self) -> bool:
+        """Conclude on another thread, since this one hangs; False if there is none."""
         if self.caller is not None:
             self.caller = self.caller.copy()  # the thread that hangs is still in it
         return pool.submit(self.conclude) is None
@@ -240,10 +314,7 @@ class Pending:
 
     def claim(self) -> bool:
         """Say whether the run is not counted yet; then who asks must count it now."""
-        try:
-            return not self.ends.pop()
-        except IndexError:
-            return False
+        return _taken(self.ends)
 
     def give_up(self, reason: str) -> None:
         """Count the run as skipped for this reason, unless it is counted already; it is over."""
@@ -256,6 +327,14 @@ class Pending:
         pool.release(self, *parts)
         if self.waiter is not None:
             self.waiter.set()
+
+
+def _taken(tokens: list[int]) -> bool:
+    """Take the one token; False if somebody has it."""
+    try:
+        return not tokens.pop()
+    except IndexError:
+        return False
 
 
 def _undecided(
@@ -304,6 +383,7 @@ def _begin(
             part.args, part.kwargs = isolated(recipe, lineup, args, kwargs)
             part.arguments = arguments_of(recipe, lineup, part.args, part.kwargs)
         run.arguments = arguments_of(recipe, lineup, args, kwargs)
+        run.again = calls_again(recipe, lineup, args, kwargs, candidates)
         run.context = context_of(recipe, context, args, kwargs)
         run.caller = copy_context()
         run.spare_handled()

@@ -51,6 +51,7 @@ class Options(TypedDict, total=False):
     before_run: Callable[..., Any] | None
     after_run: AfterRun | None
     baseline: float
+    recheck: bool
     cpu_time: bool
     breaker: Breaker | None
     publishers: Sequence[PublisherLike] | None
@@ -91,6 +92,7 @@ class Recipe:
     before_run: Callable[..., Any] | None = None
     after_run: AfterRun | None = None
     baseline: float = 0.0
+    recheck: bool = False
     cpu_time: bool = False
     breaker: Breaker | None = None
     circuit: Circuit | None = None
@@ -313,6 +315,7 @@ _CHECKS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "before_run": _callable_or_none,
     "after_run": _callable_or_none,
     "baseline": _share,
+    "recheck": _bool,
     "cpu_time": _bool,
     "breaker": _breaker,
     "publishers": _publishers,

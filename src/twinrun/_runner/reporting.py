@@ -31,6 +31,14 @@ __all__ = [
 _EVIDENCE: Final = frozenset({Outcome.MISMATCHED, Outcome.TIMED_OUT, Outcome.INCONCLUSIVE})
 
 
+_AGAIN: Final = {
+    "repeated": "the same",
+    "control": "the control gave something else",
+    "candidate": "the candidate gave something else",
+    "both": "both gave something else",
+}
+
+
 class Cleaned:
     """The experiment's `clean`, whose failure is counted and then said by one exception."""
 
@@ -166,6 +174,8 @@ def _text(result: Result) -> str:
             lines.append(f"  {side['name']}: {one_line(what)}{outcome and f' ({outcome})'}")
             if side.get("reason"):
                 lines.append(f"    {side['reason']}")
+            if "recheck" in side:
+                lines.append(f"    when both ran once more: {_AGAIN[side['recheck']]}")
             for d in side.get("differences", ()):
                 a, b = (one_line(d[s]) if s in d else "nothing" for s in ("control", "candidate"))
                 lines.append(f"    {d['path']} {d['kind']}: {a} -> {b}")

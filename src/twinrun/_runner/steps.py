@@ -41,7 +41,8 @@ class Run:
 
     Off the caller's path that of the control is a twin, whose traceback is text already; `claim` is
     asked there right before the run is counted: whether it isn't counted otherwise. `foreign` are
-    the ids of exceptions that belong to the caller besides, `cpu_ns` is the candidates' CPU time.
+    the ids of exceptions that belong to the caller besides, `cpu_ns` is the candidates' CPU time,
+    `recheck_ns` that of finding out, of those named in `doubts`, whether mismatches repeat.
     `permit` is the breaker's, which is told how the run ended.
     """
 
@@ -56,6 +57,8 @@ class Run:
     judged: Judge = judge
     foreign: Set[int] = frozenset()
     cpu_ns: int = 0
+    doubts: Set[str] = frozenset()
+    recheck_ns: int = 0
     permit: Permit | None = None
 
 
@@ -153,6 +156,10 @@ def _count(run: Run, comparisons: tuple[Comparison, ...]) -> None:
     )
     if run.recipe.baseline:
         count_alike(run.recipe.account, comparisons)
+    if run.recipe.recheck:
+        for each in comparisons:
+            if each.unstable:
+                run.recipe.account.unstable(each.candidate.name)
     attend(run.recipe)
 
 
@@ -173,7 +180,7 @@ def _note(
     spent_ns = 0
     if not _is_thread_shared():
         shown_ns = round(sum(each.cpu_time or 0.0 for each in run.candidates) * 1e9)
-        spent_ns = (run.cpu_ns or shown_ns) + concluding_ns
+        spent_ns = (run.cpu_ns or shown_ns) + run.recheck_ns + concluding_ns
     change = permit.note(failed, spent_ns)
     if change is not None:
         from twinrun._logging import warn

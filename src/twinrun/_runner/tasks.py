@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from asyncio import AbstractEventLoop, Future, Task
 from collections.abc import Callable, Coroutine
+from functools import partial
 from time import perf_counter_ns
 from typing import Any, Final
 
@@ -16,11 +17,13 @@ from twinrun._runner.background import kept
 from twinrun._runner.behaviours import Lineup
 from twinrun._runner.driving import Drive, put_away
 from twinrun._runner.endings import Ending
+from twinrun._runner.gates import Call
 from twinrun._runner.pending import Part, Pending, begin
 from twinrun._runner.recipe import Recipe
 from twinrun._runner.scope import CANDIDATE, scope
 from twinrun._runner.steps import observed
 from twinrun._wakeups import Wakeup
+from twinrun.observation import Observation
 
 __all__ = ["TaskWakeup", "execute", "started"]
 
@@ -29,6 +32,9 @@ _CLOSED: Final = "loop closed"
 
 _under_way: dict[AbstractEventLoop, dict[Task[None], Pending]] = {}
 """The tasks under way by their loops, which themselves hold them but weakly."""
+
+_rerunning: dict[AbstractEventLoop, dict[Pending, Task[dict[str, Observation]] | None]] = {}
+"""The runs whose behaviours run once more, by their loops, with the task once it is started."""
 
 
 async def execute(
@@ -49,6 +55,8 @@ async def execute(
     run = begin(recipe, lineup, args, kwargs, context)
     if run is None:
         return None
+    if run.again:
+        run.rerun = partial(_rerun, loop)
     run.waiter = waiter = TaskWakeup(loop) if observe else None
     tasks: list[Task[None]] = []
     try:
@@ -117,6 +125,58 @@ async def _run_candidate(part: Part) -> None:
         part.over(observed(part.name, ending.value, ending.error, *facts))
 
 
+def _rerun(loop: AbstractEventLoop, run: Pending, calls: tuple[Call, ...]) -> None:
+    """Have behaviours run once more in a task of the loop; a worker asks for it."""
+    runs = _rerunning.setdefault(loop, {})
+    runs[run] = None
+    try:
+        loop.call_soon_threadsafe(_start_again, runs, loop, run, calls)
+    except RuntimeError:  # it was closed
+        _go_on(runs, run, {})
+
+
+def _start_again(
+    runs: dict[Pending, Any], loop: AbstractEventLoop, run: Pending, calls: tuple[Call, ...]
+) -> None:
+    """Start the task in which they run."""
+    task: Any = Task(_run_again(run, calls), loop=loop, name=f"twinrun {run.recipe.name} again")
+    task._log_destroy_pending = False
+    runs[run] = task
+    task.add_done_callback(partial(_finished_again, runs, run))
+
+
+async def _run_again(run: Pending, calls: tuple[Call, ...]) -> dict[str, Observation]:
+    """Run behaviours in their own contexts, each no longer than a candidate may take."""
+    seen: dict[str, Observation] = {}
+    for call in calls:
+        if not run.ends:  # it was given up
+            break
+        assert call.context is not None
+        called = calling(call.function, call.args, call.kwargs)
+        limit = run.recipe.timeout
+        drive = Drive(called, call.context, limit=limit, cpu=True, is_alone=True)
+        ending = await drive
+        if drive.is_expired:
+            break
+        facts = drive.taken_ns, drive.cpu_ns, call.arguments
+        seen[call.name] = observed(call.name, ending.value, ending.error, *facts)
+    return seen
+
+
+def _finished_again(
+    runs: dict[Pending, Any], run: Pending, task: Task[dict[str, Observation]]
+) -> None:
+    """Tell the run what its behaviours did; nothing, if the task did not come to its end."""
+    ended = not task.cancelled() and task.exception() is None
+    _go_on(runs, run, task.result() if ended else {})
+
+
+def _go_on(runs: dict[Pending, Any], run: Pending, seen: dict[str, Observation]) -> None:
+    """Have the run go on, once."""
+    if runs.pop(run, run) is not run:
+        run.seen_again(seen)
+
+
 def _finished(task: Task[None]) -> None:
     """Let go of a task that is over; its run, if the task did not come to its end, is too."""
     loop = task.get_loop()
@@ -136,6 +196,13 @@ def _let_go(deadline: float = 0.0) -> bool:
             for task, run in _under_way.pop(loop, {}).items():
                 run.give_up(_CLOSED)
                 put_away(task.get_coro())
+    for loop in list(_rerunning):
+        if loop.is_closed():
+            runs = _rerunning.pop(loop, {})
+            for run, again in list(runs.items()):
+                if again is not None:
+                    put_away(again.get_coro())
+                _go_on(runs, run, {})
     return True
 
 
@@ -146,10 +213,10 @@ class _Forks:
     """Forgets, in a forked child, what is under way in the parent."""
 
     def after_fork(self) -> None:
-        for runs in _under_way.values():
-            for run in runs.values():
-                run.claim()
-                run.is_over = True
+        runs = [run for tasks in _under_way.values() for run in tasks.values()]
+        for run in [*runs, *[run for again in _rerunning.values() for run in again]]:
+            run.claim()
+            run.is_over = True
 
 
 _forks: Final = _Forks()

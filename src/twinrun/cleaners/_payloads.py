@@ -56,7 +56,8 @@ def payload(result: Result) -> dict[str, Any]:
     withheld. Of what the experiment's `capture` leaves out stands `{"$withheld": "capture"}`.
     Values that are `NOTHING` are left out. `differences_cut` counts the differences that are left
     out here, `differences_incomplete` is there where the comparator says that it did not find all.
-    Where rules ignored differences, `ignored_by` names them and `ignored_differences` is how many.
+    Where rules ignored differences, `ignored_by` names them and `ignored_differences` is how many;
+    `recheck` says, where both sides ran once more, whether a mismatch repeats.
     """
     walk = Walk(reader_of, current())
     capture = result._capture
@@ -161,6 +162,7 @@ def _judged(walk: Walk, judged: Comparison, differences: list[dict[str, Any]]) -
         "differences_cut": len(judged.differences) - len(differences),
         **({"differences_incomplete": _name(incomplete)} if type(incomplete) is str else {}),
         **(_ignored(walk, judged) if judged.ignored_by else {}),
+        **({"recheck": judged.recheck._value_} if judged.recheck is not None else {}),
     }
 
 

@@ -105,8 +105,8 @@ def _keys(data: dict[str, Any], candidate: dict[str, Any]) -> Iterator[tuple[str
     yield "experiment", data["experiment"]
     yield "candidate", candidate["name"]
     yield "id", data["id"]
-    for key in ("fingerprint", "reason"):
-        if candidate[key] is not None:
+    for key in ("fingerprint", "reason", "recheck"):
+        if candidate.get(key) is not None:
             yield key, candidate[key]
     found = candidate["differences"]
     if found:

@@ -15,6 +15,7 @@ __all__ = ["differences", "ignored", "legend", "unstable"]
 
 _MARK: Final = re.compile(r"\[redacted [0-9a-f]{8}\]")
 _CAPTURE: Final = {"$withheld": "capture"}
+_SIDES: Final = {"control": "the control", "candidate": "the candidate", "both": "both"}
 _LEGEND: Final = {
     "clean": "withheld: clean: what the experiment's clean made of a value has nothing there",
     "clean failed": "withheld: clean failed: the experiment's clean raised, so no value is kept",
@@ -44,8 +45,8 @@ def ignored(candidate: Mapping[str, Any]) -> str:
 
 def unstable(candidate: Mapping[str, Any]) -> str:
     """Say which side gave something else when both ran once more; nothing where neither did."""
-    side = candidate.get("unstable")
-    return f"when it ran again, {line(str(side))} gave something else" if side else ""
+    side = _SIDES.get(candidate.get("recheck", ""))
+    return f"when both ran once more, {side} gave something else" if side else ""
 
 
 def legend(exemplars: Sequence[Exemplar]) -> list[str]:
