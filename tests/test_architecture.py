@@ -77,6 +77,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "store.migrations",
         "store.records",
         "store.incoming",
+        "store.writer",
         "store._times",
         "store._rows",
         "store._sequences",

@@ -269,6 +269,7 @@ PUBLIC: dict[str, set[str]] = {
         "tallies",
         "writers",
     },
+    "twinrun.store.writer": {"Writer", "is_kept"},
     "twinrun.store.writing": {"add_records"},
     "twinrun.storing": {"BATCH", "RefusedError", "STORE_ERRORS", "store_records"},
     "twinrun.tally": {"CONTROL_FIRST", "CONTROL_LAST", "Tally"},

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import datetime
-import itertools
-import os
-import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from twinrun import cleaners, transit
+from twinrun import transit
 from twinrun._forks import after_fork_in_child
 from twinrun._kinds import is_unwaited
 from twinrun.delivery import Counts, Delivery
 from twinrun.errors import ConfigurationError
 from twinrun.result import Result
-from twinrun.store import TallyIncrement, incoming
-from twinrun.tally import Tally
+from twinrun.store.writer import Writer, is_kept
 from twinrun.typing import Ledger
 
 if TYPE_CHECKING:
@@ -70,22 +65,15 @@ class RedisPublisher:
         self._url = None if _is_client(url_or_client) else url_or_client
         self._client: Any = url_or_client if self._url is None else transit.client(self._url)
         self._place = transit.location(self._client)
-        self._release = os.environ.get("TWINRUN_RELEASE") if release is None else release
+        self._writer = after_fork_in_child(Writer(release))
         self._delivery = Delivery(self, name=str(self), interval=interval)
-        self.after_fork()
         after_fork_in_child(self)
 
     def __str__(self) -> str:
         return f"stream {self._keys.stream} of Redis at {self._place}"
 
     def after_fork(self) -> None:
-        """Become another process to the store, which has sent nothing yet."""
-        self._pid = os.getpid()
-        self._host = socket.gethostname()
-        self._process = f"{self._host}:{self._pid}:{os.urandom(4).hex()}"
-        self._sequences = itertools.count()
-        self._known: dict[str, Tally] = {}
-        self._unsent: list[bytes] = []
+        """Connect anew."""
         if self._url is not None:  # its connection is the parent's, and so may be its locks
             self._client = transit.client(self._url)
 
@@ -114,59 +102,28 @@ class RedisPublisher:
 
     def wants(self, result: Result) -> bool:
         """Say whether a candidate of a result is worth an exemplar."""
-        return any(comparison.outcome in incoming.KEPT for comparison in result.comparisons)
+        return is_kept(result)
 
     def record(self, result: Result) -> bytes:
         """Make the record of a result, cleaned."""
-        self._check_process()
-        return incoming.record(
-            cleaners.payload(result),
-            experiment=result.experiment,
-            recorded_at=datetime.datetime.now(datetime.UTC),
-            host=self._host,
-            pid=self._pid,
-            release=self._release,
-        )
+        return self._writer.record(result)
 
     def deliver(self, records: list[bytes]) -> None:
         """Append records to the stream, all or none; the store knows again what comes twice."""
         self._append(self._keys.stream, records)
 
     def idle(self, ledgers: Sequence[Ledger]) -> None:
-        """Append what each ledger's tally gained since it was last sent."""
-        self._check_process()
-        self._send_tallies()  # what failed, just as it was: it may have arrived
-        now = datetime.datetime.now(datetime.UTC)
-        tallies = {ledger.name: ledger.tally() for ledger in ledgers}
-        for name, tally in tallies.items():
-            gain = tally - self._known.get(name, Tally())
-            if gain != Tally():
-                increment = TallyIncrement(
-                    experiment=name,
-                    process=self._process,
-                    sequence=next(self._sequences),
-                    recorded_at=now,
-                    tally=gain,
-                    release=self._release,
-                )
-                self._unsent.append(transit.tally_record(increment))
-        self._known |= tallies
-        self._send_tallies()
-
-    def _send_tallies(self) -> None:
-        if self._unsent:
-            self._append(self._keys.tallies, self._unsent)
-            self._unsent = []
+        """Append what each ledger's tally gained; what may not have arrived is appended again."""
+        increments = self._writer.unwritten(ledgers)
+        if increments:
+            self._append(self._keys.tallies, list(map(transit.tally_record, increments)))
+            self._writer.done(increments)
 
     def _append(self, stream: str, records: Sequence[bytes]) -> None:
         """Append records and count them, in one step."""
         keys = self._keys
         published = keys.published(stream)
         self._client.eval(_PUBLISH, 2, stream, keys.counts, self._maxlen, published, *records)
-
-    def _check_process(self) -> None:
-        if self._pid != os.getpid():  # forked where no fork hook runs, as under uWSGI
-            self.after_fork()
 
 
 def _is_client(given: Any) -> bool:
