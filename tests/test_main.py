@@ -61,6 +61,7 @@ def test_the_module_runs_as_the_console_script() -> None:
         "demo",
         "report",
         "show",
+        "upgrade",
     }
 
 

@@ -116,6 +116,7 @@ PUBLIC: dict[str, set[str]] = {
         "run",
         "show",
         "twinrun",
+        "upgrade",
     },
     "twinrun.collecting": {"Stop", "collect_all", "reason"},
     "twinrun.comparators": {

@@ -59,7 +59,7 @@ def test_a_new_store_is_for_its_owner_alone(store, path):
 
 def test_sqlite_is_set_up_for_several_writers(store):
     """Write-ahead log, NORMAL synchronisation, five seconds of patience, small journals."""
-    with store._reading() as connection:
+    with store.reading() as connection:
         ask = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "busy_timeout", "wal_autocheckpoint")
@@ -176,7 +176,7 @@ def test_a_child_forked_inside_a_transaction_is_told_that_the_store_is_none_for_
     """Nothing that it writes can be thrown away; the parent's transaction is unharmed."""
     with Store(path) as store:
         store.write(mismatches=[mismatch(0)])
-        with store._writing():
+        with store.writing():
             pid = os.fork()
             if pid == 0:
                 try:

@@ -8,6 +8,7 @@ from twinrun.cli._deliver import deliver
 from twinrun.cli._program import COULD_NOT_TELL, INTERRUPTED, CouldNotTellError, run, twinrun
 from twinrun.cli._report import report
 from twinrun.cli._show import show
+from twinrun.cli._upgrade import upgrade
 
 __all__ = [
     "COULD_NOT_TELL",
@@ -20,4 +21,5 @@ __all__ = [
     "run",
     "show",
     "twinrun",
+    "upgrade",
 ]

@@ -31,7 +31,7 @@ def store_to(use: str) -> Callable[[click.decorators.FC], click.decorators.FC]:
         metavar="URL",
         envvar="TWINRUN_STORE",
         show_envvar=True,
-        help=f"The store to {use}: the path of an SQLite file, or sqlite:///path.",
+        help=f"The store to {use}: the path of an SQLite file, or postgresql://user@host/database.",
     )
 
 

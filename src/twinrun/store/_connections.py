@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.pool import Pool
 
-__all__ = ["create_private", "dispose", "identity", "inherited", "lock", "sqlite_engine", "tainted"]
+from twinrun.store._backend import Backend
+
+__all__ = ["SQLITE", "create_private", "dispose", "identity", "inherited", "tainted"]
+
+T = TypeVar("T")
 
 _BUSY_TIMEOUT: Final = 5.0
 _PRAGMAS: Final = (
@@ -30,7 +34,7 @@ SQLite would take the parent's locks for its own here: what is written could be 
 """
 
 
-def sqlite_engine(url: URL) -> Engine:
+def _engine(url: URL) -> Engine:
     """Make an engine for a file; nothing is opened yet."""
     engine = create_engine(
         url,
@@ -73,8 +77,16 @@ def create_private(path: str) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
-def lock(connection: Connection) -> None:
+def _lock(connection: Connection) -> None:
     """Become the only writer until the transaction ends: what is read now stays true."""
     driver: Any = connection.connection.dbapi_connection
     if not driver.in_transaction:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _leave(it: T) -> T:
+    """Change nothing: any engine will do, and a reader needs nothing."""
+    return it
+
+
+SQLITE: Final = Backend(open=_engine, adopt=_leave, read=_leave, write=_lock, change=_lock)

@@ -8,7 +8,9 @@ from sqlalchemy import func, select, text
 from sqlalchemy.engine import URL, Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 
-__all__ = ["SCHEMA", "begin", "begin_migration", "is_passing", "server_engine", "shared"]
+from twinrun.store._backend import Backend
+
+__all__ = ["POSTGRESQL", "SCHEMA", "is_passing"]
 
 SCHEMA: Final = "twinrun"
 """The schema that all tables lie in, apart from those of others in the same database."""
@@ -30,7 +32,7 @@ _NETWORK: Final = {  # an answer that never comes is given up; what the URL says
 _PASSING: Final = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 
 
-def server_engine(url: URL) -> Engine:
+def _engine(url: URL) -> Engine:
     """Make an engine for a server; nothing is opened yet."""
     given = {key: value for key, value in _NETWORK.items() if key not in url.query}
     engine = create_engine(
@@ -40,23 +42,23 @@ def server_engine(url: URL) -> Engine:
         connect_args={"prepare_threshold": None, **given},
         hide_parameters=True,
     )
-    return shared(engine)
+    return _shared(engine)
 
 
-def shared(engine: Engine) -> Engine:
+def _shared(engine: Engine) -> Engine:
     """Give an engine with the same connections, whose transactions are as ours have to be."""
     return engine.execution_options(isolation_level="READ COMMITTED")
 
 
-def begin(connection: Connection, **bounds: str) -> None:
+def _begin(connection: Connection, **bounds: str) -> None:
     """Set what holds for one transaction, as it must be where connections are shared out."""
     settings = {**_BOUNDS, **bounds}.items()
     connection.execute(select(*(func.set_config(name, value, True) for name, value in settings)))
 
 
-def begin_migration(connection: Connection) -> None:
+def _begin_change(connection: Connection) -> None:
     """Have the schema, and be the only one who changes it until the transaction ends."""
-    begin(connection, statement_timeout="0")
+    _begin(connection, statement_timeout="0")
     connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(SCHEMA))))
     exists = text("SELECT 1 FROM pg_namespace WHERE nspname = :name")
     if connection.scalar(exists, {"name": SCHEMA}) is None:
@@ -67,3 +69,8 @@ def is_passing(error: DBAPIError) -> bool:
     """Whether the same transaction may well succeed if it is tried again at once."""
     original: Any = error.orig
     return error.connection_invalidated or getattr(original, "sqlstate", None) in _PASSING
+
+
+POSTGRESQL: Final = Backend(
+    open=_engine, adopt=_shared, read=_begin, write=_begin, change=_begin_change
+)

@@ -17,17 +17,17 @@ from sqlalchemy.exc import DatabaseError, DBAPIError
 
 from twinrun._forks import around_fork
 from twinrun.errors import ConfigurationError
-from twinrun.store import _postgresql, reading, schema
+from twinrun.store import reading, schema
 from twinrun.store._connections import (
+    SQLITE,
     create_private,
     dispose,
     identity,
     inherited,
-    lock,
-    sqlite_engine,
     tainted,
 )
 from twinrun.store._places import is_file, read_url, shown
+from twinrun.store._postgresql import POSTGRESQL, is_passing
 from twinrun.store.migrations import migrate, newest
 from twinrun.store.records import (
     Exemplar,
@@ -77,7 +77,7 @@ class Store:
     ) -> None:
         self._given = url_or_engine if isinstance(url_or_engine, Engine) else None
         self._url = read_url(url_or_engine)
-        self._is_file = is_file(self._url)
+        self._backend = SQLITE if is_file(self._url) else POSTGRESQL
         self._url.get_dialect()  # imported now: threads should not import while the process forks
         self._create = create
         self._engine: Engine | None = None
@@ -110,7 +110,7 @@ class Store:
             return
 
         def add() -> None:
-            with self._writing() as connection:
+            with self.writing() as connection:
                 add_records(connection, tallies, mismatches)
 
         _persist(add)
@@ -151,6 +151,22 @@ class Store:
         """Give the kept members of a group in the order in which they came."""
         return self._read(reading.exemplars, fingerprint)
 
+    def upgrade(self) -> int:
+        """Bring a store that is there forward to this twinrun's version; give the one that it had.
+
+        Raises:
+            StoreNotFoundError: there is no store.
+            StoreVersionError: the store was made by a newer twinrun.
+        """
+        self._look_for_file()
+        with self._used():
+            engine = self._reached()
+            version = self._version(engine)
+            if version == 0:
+                raise StoreNotFoundError(f"{self} holds no twinrun store")
+            self._bring_forward(engine)
+        return version
+
     def close(self) -> None:
         """Let go of the database; a later call opens it again."""
         with self._alone():
@@ -173,7 +189,7 @@ class Store:
         if self._given is None:
             self._pid = 0
         if self._engine is not None and self._given is None:
-            if self._is_file:
+            if self._backend is SQLITE:
                 tainted.add(self._file or identity(self._path))
             self._release()
             self._engine, self._ready = None, False
@@ -187,7 +203,7 @@ class Store:
     @property
     def _path(self) -> str | None:
         """The database's file, None where there is none, or SQLite takes a URI of its own."""
-        path = self._url.database if self._is_file else None
+        path = self._url.database if self._backend is SQLITE else None
         return None if path is None or path.startswith("file:") else path
 
     @contextlib.contextmanager
@@ -220,26 +236,24 @@ class Store:
         """Ask the database; what it gives is whole before the connection is let go of."""
 
         def ask() -> T:
-            with self._reading() as connection:
+            with self.reading() as connection:
                 return query(connection, *args, **kwargs)
 
         return _persist(ask)
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[Connection]:
+    def reading(self) -> Iterator[Connection]:
+        """Give a connection to read its tables by, for what belongs to this package."""
         with self._used(), self._prepared().connect() as connection:
-            if not self._is_file:
-                _postgresql.begin(connection)
+            self._backend.read(connection)
             yield connection
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def writing(self) -> Iterator[Connection]:
+        """Give a connection with a transaction to write by, likewise."""
         try:
             with self._used(), self._prepared().begin() as connection:
-                if self._is_file:
-                    lock(connection)
-                else:
-                    _postgresql.begin(connection)
+                self._backend.write(connection)
                 yield connection
         except BaseException:
             self._ready = False  # the file may have been taken away: look again next time
@@ -247,6 +261,14 @@ class Store:
 
     def _prepared(self) -> Engine:
         """Give the engine of this process, its database in place and of this version."""
+        engine = self._reached()
+        if not self._ready:
+            self._prepare(engine)
+            self._file, self._ready = identity(self._path), True
+        return engine
+
+    def _reached(self) -> Engine:
+        """Give the engine of this process, whatever its database holds."""
         if tainted and self._given is None and identity(self._path) in tainted:
             raise OSError(
                 f"{self} was in use when this process was forked, and can't be used in it: "
@@ -258,25 +280,19 @@ class Store:
         if engine is None or self._pid != os.getpid():
             engine = self._engine = self._open()
             self._ready = False
-        if not self._ready:
-            self._prepare(engine)
-            self._file, self._ready = identity(self._path), True
         return engine
 
     def _open(self) -> Engine:
         """Make an engine, and remember how to let go of it, in this process and in forked ones."""
         self._release()
         if self._given is None:
-            make = sqlite_engine if self._is_file else _postgresql.server_engine
-            engine = make(self._url)
+            engine = self._backend.open(self._url)
             self._release = weakref.finalize(self, dispose, engine, os.getpid())
         else:
-            engine = self._given
+            engine = self._backend.adopt(self._given)
             if self._pid not in (0, os.getpid()):
                 inherited.append(engine.pool)
                 engine.dispose(close=False)
-            if not self._is_file:
-                engine = _postgresql.shared(engine)
         self._pid = os.getpid()
         return engine
 
@@ -289,27 +305,24 @@ class Store:
         self._look_for_file()
         if self._create and self._path is not None:
             create_private(self._path)
+        version = self._version(engine)
+        if not self._create:
+            self._check_for_reading(version)
+        elif version < newest():
+            self._bring_forward(engine)
+
+    def _version(self, engine: Engine) -> int:
+        """Read the store's version, 0 where there is no store yet."""
         try:
             with engine.connect() as connection:
-                if not self._is_file:
-                    _postgresql.begin(connection)
-                version = self._version(connection)
+                self._backend.read(connection)
+                return self._version_in(connection)
         except DatabaseError as error:
             if getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_NOTADB:
                 raise
             raise StoreNotFoundError(f"{self} is no SQLite database") from error
-        if not self._create:
-            self._check_for_reading(version)
-        elif version < newest():
-            with engine.begin() as connection:
-                if self._is_file:
-                    lock(connection)
-                else:
-                    _postgresql.begin_migration(connection)
-                migrate(connection, self._version(connection))
 
-    def _version(self, connection: Connection) -> int:
-        """Read the store's version, 0 where there is no store yet."""
+    def _version_in(self, connection: Connection) -> int:
         if not inspect(connection).has_table(schema.schema_version.name):
             return 0
         version = connection.scalar(select(schema.schema_version.c.version)) or 0
@@ -331,6 +344,11 @@ class Store:
                 "brings it forward, and so does `twinrun upgrade`"
             )
 
+    def _bring_forward(self, engine: Engine) -> None:
+        with engine.begin() as connection:
+            self._backend.change(connection)
+            migrate(connection, self._version_in(connection))
+
 
 def _do_nothing() -> None:
     """Let go of nothing."""
@@ -342,6 +360,6 @@ def _persist(action: Callable[[], T]) -> T:
         try:
             return action()
         except DBAPIError as error:
-            if not _postgresql.is_passing(error):
+            if not is_passing(error):
                 raise
     return action()
