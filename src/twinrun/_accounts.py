@@ -10,6 +10,7 @@ from operator import sub
 from typing import Any, Final, TypeAlias
 
 from twinrun._forks import after_fork_in_child
+from twinrun._measured import Measured, durations, mark_of, ratios
 from twinrun.histogram import SCALE, Histogram
 from twinrun.paired import Divergence, PairCounter
 from twinrun.result import Outcome
