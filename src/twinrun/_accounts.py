@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from twinrun._forks import after_fork_in_child
 from twinrun._measured import Measured, durations, mark_of, ratios
-from twinrun.histogram import SCALE, Histogram
+from twinrun.comparators._glances import ATOMS, confused
 from twinrun.paired import Divergence, PairCounter
 from twinrun.result import Outcome
 from twinrun.samplers import Coin, Dice
@@ -60,15 +61,32 @@ class Ticker:
 
 
 class Pairs:
-    """Durations of matched runs of one candidate, gathered as (control, candidate) in ns."""
+    """Durations of matched runs of one candidate, gathered as (control, candidate) in ns.
 
-    __slots__ = ("candidate", "control", "control_first", "control_last")
+    `is_due` says that the next match is to be given a glance: the first ones are, then one in each
+    batch, and all of them once a truth value was found in the place of a number.
+    """
+
+    __slots__ = ("_glances", "candidate", "control", "control_first", "control_last", "is_due")
 
     def __init__(self, control: str, candidate: str) -> None:
         self.control = control
         self.candidate = candidate
         self.control_first: list[tuple[int, int]] = []
         self.control_last: list[tuple[int, int]] = []
+        self.is_due = True
+        self._glances = 0
+
+    def is_match(self, control: Any, candidate: Any) -> bool:
+        """Whether two values that `==` calls equal are so at a glance; counts the glances."""
+        if type(control) in ATOMS:
+            return True
+        if confused(control, candidate):
+            self._glances = -sys.maxsize
+            return False
+        self._glances += 1
+        self.is_due = self._glances < _FIRST_GLANCES
+        return True
 
 
 class Account:
@@ -239,6 +257,7 @@ class Account:
         for pairs in list(self._pairs.values()):
             self._fold_pairs(pairs, CONTROL_FIRST, pairs.control_first)
             self._fold_pairs(pairs, CONTROL_LAST, pairs.control_last)
+            pairs.is_due = True
         for _ in range(len(self._events)):
             self._is_read = False
             kind, name, *rest = self._events.popleft()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import linecache
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain, repeat
 from typing import Any
 
 import pytest
 
 import twinrun
 from twinrun import experiment, tallies
+from twinrun._accounts import BATCH
 
 
 def positional_only(a: Any, b: Any, /, c: Any, *, d: Any) -> tuple[Any, ...]:
@@ -155,3 +158,63 @@ def test_disabled_is_counted_before_any_other_reason(
         decorated()
     assert tallies()[name].skipped["disabled"] == 1
     assert tallies()[name].runs == 2
+
+
+def runs_of(name: str, answers: Iterator[Any], kind: str) -> Callable[[int], int]:
+    """Give what runs an experiment so many times, and says how many mismatches there were so far.
+
+    Its control gives `{"ok": True}`, its candidate the next answer in place of that.
+    """
+    options: dict[str, Any] = {"name": name, "publishers": ()}
+
+    if kind == "awaited":
+
+        async def new() -> dict[str, Any]:
+            return {"ok": next(answers)}
+
+        @experiment(candidate=new, **options)
+        async def old() -> dict[str, Any]:
+            return {"ok": True}
+
+        async def repeated(count: int) -> None:
+            for _ in range(count):
+                await old()
+
+        def run_all(count: int) -> None:
+            asyncio.run(repeated(count))
+    else:
+
+        @experiment(candidate=lambda: {"ok": next(answers)}, **options)
+        def plain() -> dict[str, Any]:
+            return {"ok": True}
+
+        def run_all(count: int) -> None:
+            for _ in range(count):
+                plain()
+
+    def run(count: int) -> int:
+        run_all(count)
+        return tallies()[name].outcomes["candidate"].get(twinrun.Outcome.MISMATCHED, 0)
+
+    return run
+
+
+@pytest.mark.parametrize("kind", ["plain", "awaited"])
+def test_the_first_matches_are_looked_at_for_truth_values(kind: str) -> None:
+    """`{"ok": 1}` equals `{"ok": True}` by `==` only, and each such run is a mismatch."""
+    run = runs_of(f"quick.truth.{kind}", repeat(1), kind)
+    assert run(1) == 1
+    assert run(300) == 301
+
+
+@pytest.mark.parametrize("kind", ["plain", "awaited"])
+def test_later_matches_are_looked_at_now_and_then_for_truth_values(kind: str) -> None:
+    """It is noticed within a batch of runs of each order; from then on each run is looked at."""
+    late = 2 * BATCH
+    answers = chain(repeat(True, 1_000), repeat(1, late + 100), repeat(True, 100), repeat(1))
+    run = runs_of(f"quick.late.{kind}", answers, kind)
+    found = run(1_000 + late)
+    assert 0 < found < late
+    assert run(100) == found + 100
+    assert run(100) == found + 100
+    assert run(1) == found + 101

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import collections
+import dataclasses
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Any, NamedTuple
+from unittest.mock import ANY
 
+import attrs
 import numpy
 import pytest
 from hypothesis import given
 
 from strategies import pairs, plain
-from twinrun.comparators import equal, exact
+from twinrun.comparators import equal, exact, loose
 from twinrun.comparators._verdicts import same_classes
 
 NAN = float("nan")
@@ -17,8 +23,123 @@ NAN = float("nan")
 
 @given(pairs(plain()))
 def test_plain_values_are_equal_as_python_says(pair: tuple[Any, Any]) -> None:
-    """`==` is the oracle on plain data without NaN."""
-    assert equal(*pair) is (pair[0] == pair[1])
+    """`==` is the oracle on plain data without NaN; but a truth value is no number."""
+    if equal(*pair) is not (pair[0] == pair[1]):
+        assert loose(*pair)
+        assert not exact(*pair)
+        assert not truths_alike(*pair)
+
+
+def truths_alike(a: Any, b: Any) -> bool:
+    """Say by hand of two equal values whether truth values stand at the same places in both."""
+    if isinstance(a, dict):
+        return all(truths_alike(part, b[key]) for key, part in a.items())
+    if isinstance(a, list | tuple):
+        return all(map(truths_alike, a, b))
+    return isinstance(a, bool) is isinstance(b, bool)
+
+
+@attrs.frozen
+class Line:
+    """An attrs class."""
+
+    sku: str
+    gift: Any
+
+
+@dataclasses.dataclass
+class Order:
+    """A dataclass."""
+
+    lines: Any
+
+
+class Named(NamedTuple):
+    """A named tuple."""
+
+    gift: Any
+
+
+class Own:
+    """A class that says itself what it equals."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Own) and bool(self.value == other.value)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    ("make", "path"),
+    [
+        (lambda truth: [truth], "$[0]"),
+        (lambda truth: (None, "a", truth), "$[2]"),
+        (lambda truth: {"a": {"b": {"c": truth}}}, "$.a.b.c"),
+        (lambda truth: {**dict.fromkeys("abcdefgh", 1.5), "gift": truth}, "$.gift"),
+        (lambda truth: [Line("a", truth)], "$[0].gift"),
+        (lambda truth: Order([Line("a", truth)] * 99), "$.lines[0].gift"),
+        (lambda truth: {"order": Named(truth)}, "$.order.gift"),
+        (lambda truth: collections.OrderedDict(a=truth), "$.a"),
+        (lambda truth: [{"n": n, "gift": truth} for n in range(1_000)], "$[0].gift"),
+        (lambda truth: ({"a": n, "b": [str(n)], "c": truth} for n in range(9)), "$[0].c"),
+    ],
+)
+def test_a_truth_value_within_equal_values_is_no_number(
+    make: Callable[[Any], Any], path: str
+) -> None:
+    """A glance at what `==` calls equal finds it, and the walk then says where it is."""
+    for control, candidate in ((True, 1), (0, False), (numpy.True_, 1), (True, 1.0)):
+        one, two = (as_list(make(value)) for value in (control, candidate))
+        assert one == two
+        assert not equal(one, two)
+        first = equal.differences(one, two)[0]
+        assert (first.path, first.control, first.candidate) == (path, control, candidate)
+        assert loose(one, two)
+        assert loose.differences(one, two) == ()
+
+
+def as_list(value: Any) -> Any:
+    """Make a list of what is made one by one."""
+    return list(value) if isinstance(value, Iterator) else value
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ([1], [1.0]),
+        ([Decimal(1)], [1]),
+        ([True], [numpy.True_]),
+        ([ANY], [True]),
+        ({True}, {1}),
+        ({True: 2}, {1: 2}),
+        ([Own(True)], [Own(1)]),
+        ([0, 0, 0, True], [0, 0, 0, 1]),
+        ({n: n for n in range(64)} | {"gift": True}, {n: n for n in range(64)} | {"gift": 1}),
+    ],
+    ids=lambda value: repr(value)[:9],
+)
+def test_what_a_glance_leaves_to_eq(one: Any, two: Any) -> None:
+    """Numbers, keys, members of sets, classes with an `==` of their own, and what is far away."""
+    assert equal(one, two)
+    assert equal.differences(one, two) == ()
+
+
+class Asked(dict[str, Any]):
+    """A dict that may only be asked for equality."""
+
+    def __getitem__(self, key: str) -> Any:
+        raise AssertionError(f"it was asked for {key}")
+
+    __iter__ = keys = values = items = get = __getitem__  # type: ignore[assignment]
+
+
+def test_a_glance_calls_no_method_that_a_subclass_overrides() -> None:
+    """It reads dicts, lists and tuples as the built-in types do."""
+    assert equal([Asked(a=1)], [Asked(a=1)])
+    assert not equal([Asked(a=True)], [Asked(a=1)])
 
 
 @given(pairs(plain(allow_nan=True)))

@@ -116,7 +116,9 @@ def run({parameters}):
             if _ended is None and _raised is None:
                 try:
                     _same = _value is _other or (
-                        _type(_value) is _type(_other) and (_value == _other) is True
+                        _type(_value) is _type(_other)
+                        and (_value == _other) is True
+                        and (not _pairs.is_due or _pairs.is_match(_value, _other))
                     )
                 except _BaseException as _error:
                     if not _contained(_error):

@@ -13,7 +13,7 @@ from typing import Any, Final
 import attrs
 
 from twinrun import settings
-from twinrun._accounts import dice
+from twinrun._accounts import Pairs, dice
 from twinrun._kinds import Kind, kind_of
 from twinrun._runner.asynchronous import execute
 from twinrun._runner.awaiting import (
@@ -129,7 +129,7 @@ def _pair(recipe: Recipe, lineup: Lineup) -> Callable[..., Coroutine[Any, Any, E
                 ending = Ending(value)
             if first:
                 other, other_ns = await begin(candidate, *own, context, task)
-            is_same = _are_same(ending, other)
+            is_same = _are_same(ending, other, pairs)
         except BaseException:  # aimed at the caller
             account.skip("interrupted")
             raise
@@ -184,7 +184,7 @@ def _are_shared(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         return False
 
 
-def _are_same(ending: Ending, other: Ending) -> bool:
+def _are_same(ending: Ending, other: Ending, pairs: Pairs) -> bool:
     """Say whether both returned what is the same at first sight."""
     if ending.error is not None or other.error is not None:
         return False
@@ -193,7 +193,11 @@ def _are_same(ending: Ending, other: Ending) -> bool:
         return True
     try:
         scope.set(HOOK)  # what `==` calls is no experiment
-        return (value == another) is True and type(value) is type(another)
+        return (
+            (value == another) is True
+            and type(value) is type(another)
+            and (not pairs.is_due or pairs.is_match(value, another))
+        )
     except BaseException as error:
         if not contained(error):
             raise

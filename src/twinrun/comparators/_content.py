@@ -6,6 +6,7 @@ from typing import Any
 
 import attrs
 
+from twinrun.comparators._glances import seem_equal
 from twinrun.comparators._rules import USUAL, Rules
 from twinrun.comparators._verdicts import plainly_equal, same_classes
 from twinrun.comparators.structural import differences
@@ -49,7 +50,7 @@ class Content:
         """Whether one `==` says all there is to say."""
         rules = self.rules
         if rules.trusts_eq:
-            return plainly_equal(control, candidate, rules.loose)
+            return seem_equal(control, candidate, rules.loose)
         if rules.fields:
             return False
         return plainly_equal(control, candidate, False) and same_classes(control, candidate)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from twinrun.comparators._alignment import Alike, Match, matches
 from twinrun.comparators._parts import MISSING, Items, Pairs
 
-__all__ = ["in_order", "in_place", "keyed", "multiset", "token"]
+__all__ = ["Settle", "in_order", "in_place", "keyed", "multiset", "token"]
+
+Settle: TypeAlias = Callable[[Any, Any], bool]
 
 
 def in_place(items: Items) -> Pairs:
@@ -19,10 +21,13 @@ def in_place(items: Items) -> Pairs:
     return ((index, *pair) for index, pair in enumerate(pairs))
 
 
-def in_order(items: Items, alike: Alike, effort: int, trusts_eq: bool) -> Pairs:
-    """Pair the items that are not alike with what stands in their place, if anything does."""
+def in_order(items: Items, alike: Alike, effort: int, settle: Settle | None) -> Pairs:
+    """Pair the items that are not alike with what stands in their place, if anything does.
+
+    `settle` says at little cost of most items that they are alike, where this can be said so.
+    """
     a, b = items.control, items.candidate
-    start, end, level = _beginning(a, b) if trusts_eq else (0, 0, None)
+    start, end, level = (0, 0, None) if settle is None else _beginning(a, b, settle)
     sizes = len(a) - start - end, len(b) - start - end
     found = matches(*sizes, lambda i, j: alike(start + i, start + j), effort, level)
     i = j = start
@@ -44,28 +49,30 @@ def _gap(items: Items, places: range, other_places: range) -> Pairs:
         yield j, MISSING, b[j]
 
 
-def _beginning(a: Sequence[Any], b: Sequence[Any]) -> tuple[int, int, list[int] | None]:
+def _beginning(
+    a: Sequence[Any], b: Sequence[Any], settle: Settle
+) -> tuple[int, int, list[int] | None]:
     """Do with little work what needs no decision: how many items are equal at both ends.
 
     Where the sequences are of one length, it gives the equal places in between as well.
     """
     try:
-        start = _common(a, b)
+        start = _common(a, b, settle)
         left, right = a[start:], b[start:]
-        end = _common(left[::-1], right[::-1])
+        end = _common(left[::-1], right[::-1], settle)
         if len(left) != len(right):
             return start, end, None
         pairs = enumerate(zip(left[: len(left) - end], right, strict=False))
-        level = [i for i, (x, y) in pairs if x is y or (type(x) is type(y) and (x == y) is True)]
+        level = [i for i, (x, y) in pairs if x is y or settle(x, y)]
         return start, end, level
     except Exception:  # whoever looks closer finds out whether this hides a real difference
         return 0, 0, None
 
 
-def _common(a: Sequence[Any], b: Sequence[Any]) -> int:
+def _common(a: Sequence[Any], b: Sequence[Any], settle: Settle) -> int:
     """Count the equal items in front."""
     for i, (x, y) in enumerate(zip(a, b, strict=False)):
-        if x is not y and not (type(x) is type(y) and (x == y) is True):
+        if x is not y and not settle(x, y):
             return i
     return min(len(a), len(b))
 

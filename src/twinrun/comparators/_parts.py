@@ -45,13 +45,14 @@ class Shape:
     """How the instances of one class are compared.
 
     `family` tells which other instances are of the same kind, `expand` gives the pairs of their
-    parts or, where there are none, whether they are the same. `own_eq` marks containers whose class
-    has its own `__eq__`, `whole` those that may differ where no part of them does; `opaque` ones
-    must never meet the `==` of another family.
+    parts or, where there are none, whether they are the same. `fields` marks classes whose parts
+    are fields, `own_eq` containers whose class has its own `__eq__`, `whole` those that may differ
+    where no part of them does; `opaque` ones must never meet the `==` of another family.
     """
 
     family: Any
     expand: Callable[[Any, Any], Pairs | Items | bool]
+    fields: bool = False
     own_eq: bool = False
     opaque: bool = False
     whole: bool = False

@@ -38,7 +38,7 @@ def shape_of(cls: type) -> Shape:
     else:
         fields = compared_fields(owner) if _is_generated(eq) else None
     if fields is not None:
-        return Shape(cls, lambda a, b: _field_pairs(fields, a, b))
+        return Shape(cls, lambda a, b: _field_pairs(fields, a, b), fields=True)
     return library_shape(cls) or Shape(cls, same)
 
 

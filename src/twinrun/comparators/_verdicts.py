@@ -14,6 +14,7 @@ __all__ = [
     "has_nan",
     "is_boolean",
     "is_nan",
+    "is_number",
     "plain_verdict",
     "plainly_equal",
     "same",
@@ -59,7 +60,7 @@ def _both_nan(a: Any, b: Any) -> bool:
 def is_nan(value: Any) -> bool:
     """Whether a value is "not a number", or numpy's "not a time"."""
     dates: Any = getattr(sys.modules.get("numpy"), "datetime64", ())
-    return (_is_number(type(value)) or issubclass(type(value), dates)) and bool(value != value)
+    return (is_number(type(value)) or issubclass(type(value), dates)) and bool(value != value)
 
 
 def has_nan(value: Any) -> bool:
@@ -72,10 +73,10 @@ def has_nan(value: Any) -> bool:
 
 def both_numbers(a: Any, b: Any) -> bool:
     """Whether two values are numbers, whoever made their classes."""
-    return _is_number(type(a)) and _is_number(type(b))
+    return is_number(type(a)) and is_number(type(b))
 
 
-def _is_number(cls: type) -> bool:
+def is_number(cls: type) -> bool:
     """Whether a class is one of numbers, whoever made it."""
     import numbers
 

@@ -15,8 +15,9 @@ __all__ = ["budgeted", "equal", "exact", "loose"]
 equal: Final = Content("equal")
 """The default comparator: `==`, and where that is not True, the content, as the walk finds it.
 
-What one `==` of two values of one class calls True is equal: `[True]` is equal to `[1]`. Wherever
-two values are looked at by themselves, as the whole ones are, a truth value is no number."""
+What one `==` of two values of one class calls True is equal, but a truth value is no number: it is
+looked for wherever two values are looked at by themselves, and at a glance in the first parts of
+what `==` calls equal. So `[True]` is not equal to `[1]`, but a truth value far inside may be."""
 
 exact: Final = Content("exact", Rules(exact=True))
 """Content and classes: `1` is not `1.0`, `[True]` not `[1]`, a tuple no list; NaN equals NaN.

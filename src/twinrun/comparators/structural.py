@@ -12,6 +12,7 @@ import attrs
 
 from twinrun.comparators._alignment import Alike
 from twinrun.comparators._fields import field_pairs
+from twinrun.comparators._glances import seem_equal, settling
 from twinrun.comparators._items import in_order, in_place, keyed, multiset, token
 from twinrun.comparators._parts import HERE, MISSING, WHOLE, Items, Pairs, Shape, Steps
 from twinrun.comparators._rules import USUAL, Budget, Rules
@@ -21,7 +22,6 @@ from twinrun.comparators._verdicts import (
     has_nan,
     is_boolean,
     plain_verdict,
-    plainly_equal,
     same,
 )
 from twinrun.difference import Difference, DifferenceKind, Differences
@@ -57,7 +57,7 @@ def differences(
     of attrs and dataclasses by the fields that their own `==` compares, exceptions by type and
     args, arrays and frames of numpy, pandas and polars. A hand-written `__eq__` is respected, all
     else is compared by `==`; but NaN equals NaN, and a truth value is no number. What one `==`
-    of two containers calls True is not looked into. Neither depth nor cycles matter.
+    of two containers calls True is given a glance only. Neither depth nor cycles matter.
 
     Items of sequences are paired by what they are: the path of an item that was added has its index
     in the candidate, any other path the index in the control. All paths begin with `root`.
@@ -185,7 +185,7 @@ class _Walk:
         if a is b or (self.rules.by_path and self.settled(self.path(key), a, b)):
             return None
         ids = (id(a), id(b))
-        if ids in self.seen or (not met and self.plainly_equal(a, b)):
+        if ids in self.seen or (not met and self.seem_equal(a, b)):
             return None
         if len(self.stack) >= self.rules.budget.depth:
             self.cut = self.cut or f"deeper than {self.rules.budget.depth} levels"
@@ -241,7 +241,8 @@ class _Walk:
         settled = level and (len(items.control) < 2 or not rules.trusts_eq)
         if settled or self.brief or len(self.stack) >= _ALIGNED:
             return in_place(items), False
-        pairs = in_order(items, self.alike(items, path), self.effort, rules.trusts_eq)
+        settle = settling(items, rules.loose) if rules.trusts_eq else None
+        pairs = in_order(items, self.alike(items, path), self.effort, settle)
         return pairs, rules.trusts_eq
 
     def alike(self, items: Items, path: str, *, patient: bool = False) -> Alike:
@@ -252,7 +253,7 @@ class _Walk:
 
         def alike(i: int, j: int) -> bool:
             x, y = a[i], b[j]
-            if x is y or (rules.trusts_eq and plainly_equal(x, y, rules.loose)):
+            if x is y or (rules.trusts_eq and seem_equal(x, y, rules.loose)):
                 return True
             if not patient and (self.effort <= 0 or not (closer or (with_nan(i) and has_nan(y)))):
                 return False
@@ -285,14 +286,14 @@ class _Walk:
             self.error = self.error or error
         return True
 
-    def plainly_equal(self, a: Any, b: Any) -> bool:
+    def seem_equal(self, a: Any, b: Any) -> bool:
         """Whether one `==` spares the walk through two containers.
 
         Asked near the top only, lest a deep structure be compared once more for each level.
         """
         if type(a) not in _BUILTINS or not 0 < len(self.stack) <= _SHALLOW:
             return False
-        return self.rules.trusts_eq and plainly_equal(a, b, self.rules.loose)
+        return self.rules.trusts_eq and seem_equal(a, b, self.rules.loose)
 
     def expand(self, a: Any, b: Any) -> Pairs | Items | bool:
         """Give the pairs of two containers' parts, or say whether two values are the same."""
