@@ -164,6 +164,14 @@ def test_lasting_ranks_hold_those_for_one_look(n: int, q: float, alpha: float) -
     assert 0 <= low <= inner_low <= n * q < inner_high <= high <= n + 1
 
 
+def test_the_rarest_rate_that_a_policy_may_ask_for_has_its_numbers() -> None:
+    """However many mismatches there were, and more runs than fit into 64 bits."""
+    gate = Gate(1e-12, 0.01)
+    assert gate.needed(0, 0) == pytest.approx(5.3e12, rel=0.1)
+    assert gate.needed(10**8, 10**9) > 2**66
+    assert gate.lower(10**8, 10**9) > 0.09
+
+
 def test_more_than_half_is_told_from_half() -> None:
     """The sign test of durations: 48 % of 10,000 is less than half, 45 % of 1,000 not yet."""
     assert confidence_sequence(450, 1000, 0.05, 0.5, 0.5)[1] == pytest.approx(0.507737112144)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
@@ -12,10 +12,10 @@ from twinrun.analysis.noise import Noise, Source
 from twinrun.analysis.policy import Policy
 from twinrun.errors import ConfigurationError
 from twinrun.result import Outcome
-from twinrun.store import GroupRecord
+from twinrun.store import Exemplar, GroupRecord
 from twinrun.tally import Tally
 
-__all__ = ["Against", "Between", "Pardon", "pardons", "weigh"]
+__all__ = ["Against", "Between", "Pardon", "members", "pardons", "weigh"]
 
 
 class Pardon(enum.StrEnum):
@@ -29,8 +29,8 @@ class Pardon(enum.StrEnum):
 class Between:
     """A count that is known only as far as this.
 
-    The groups are counted over all time: of one that began before the time asked about, it is not
-    known how many fell into it.
+    Groups are counted over all time and all releases: how many of one belong to those that are
+    asked about need not be known.
     """
 
     least: int = 0
@@ -102,21 +102,42 @@ def _is_noise(group: GroupRecord, noise: Noise | None) -> bool:
     return finding is not None and finding.source is Source.NOISE
 
 
+def members(
+    group: GroupRecord,
+    kept: Iterable[Exemplar],
+    start: datetime.datetime | None,
+    release: str | None,
+) -> Between:
+    """Say how many of a group's members came from a moment on, of one release.
+
+    A group is counted over all time, its exemplars tell their time and release: of those that were
+    not kept it is known only where all are from then on.
+    """
+    if start is not None and group.last_seen < start:
+        return Between()
+    if release is None and (start is None or group.first_seen >= start):
+        return Between(group.count, group.count)
+    chosen = [
+        (start is None or each.recorded_at >= start) and release in (None, each.release)
+        for each in kept
+    ]
+    return Between(sum(chosen), group.count - chosen.count(False))
+
+
 def weigh(
     tally: Tally,
     candidate: str,
     groups: Sequence[GroupRecord],
-    pardoned: dict[str, Pardon],
-    since: datetime.datetime | None,
+    pardoned: Mapping[str, Pardon],
+    within: Mapping[str, Between],
 ) -> Against:
-    """Count what speaks against a candidate.
+    """Count what speaks against a candidate; `within` is how many of each group the tally counts.
 
     The tally is exact; groups lack what a publisher could not keep. So what is pardoned is taken
     off the tally, and whatever is in no group counts against the candidate.
     """
     groups = [group for group in groups if group.candidate == candidate]
     outcomes = {outcome: tally.outcomes.get(candidate, {}).get(outcome, 0) for outcome in Outcome}
-    within = {group.fingerprint: _within(group, since) for group in groups}
 
     def left(outcome: Outcome) -> Between:
         those = (g.fingerprint for g in groups if g.outcome == outcome)
@@ -147,8 +168,8 @@ def weigh(
 
 def _raised(
     groups: Sequence[GroupRecord],
-    within: dict[str, Between],
-    pardoned: dict[str, Pardon],
+    within: Mapping[str, Between],
+    pardoned: Mapping[str, Pardon],
     mismatched: int,
 ) -> Between:
     """Count the mismatches in which the candidate raised alone; any that is in no group may be."""
@@ -163,13 +184,3 @@ def _raised(
         and group.fingerprint not in pardoned
     )
     return Between(alone.least, alone.most + lost)
-
-
-def _within(group: GroupRecord, since: datetime.datetime | None) -> Between:
-    """Say how many of a group's members came since then, from that minute on."""
-    if since is None:
-        return Between(group.count, group.count)
-    start = since.replace(second=0, microsecond=0)
-    if group.first_seen >= start:
-        return Between(group.count, group.count)
-    return Between(1, group.count) if group.last_seen >= start else Between()

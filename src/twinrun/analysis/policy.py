@@ -117,10 +117,11 @@ def _texts(value: Any) -> Any:
 
 def _are_texts(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
     if not (isinstance(value, tuple) and all(isinstance(each, str) and each for each in value)):
-        raise ConfigurationError(f"{attribute.name} is {value!r}; accepted is a list of texts")
+        given = list(value) if isinstance(value, tuple) else value
+        raise ConfigurationError(f"{attribute.name} is {given!r}; accepted is a list of texts")
 
 
-_rate = _number("a rate above 0 and below 1, such as 0.001", lambda rate: 0 < rate < 1)
+_rate = _number("a rate from 1e-12 to below 1, such as 0.001", lambda rate: 1e-12 <= rate < 1)
 _ratio = _number("a ratio above 0, such as 1.2", lambda ratio: 0 < ratio < math.inf)
 _confidence = _number("at least 0.5 and below 1, such as 0.95", lambda share: 0.5 <= share < 1)
 _share = _number("a share within 0..1, such as 0.01", lambda share: 0 <= share <= 1)

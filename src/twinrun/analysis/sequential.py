@@ -132,19 +132,21 @@ class Gate:
         return turning_point(lambda p: self.evidence(k, n, p) >= most, k / n, 1.0)
 
     def lower(self, k: int, n: int) -> float:
-        """Give the lower bound of the rate after k of n, from the mixture alone."""
-        return confidence_sequence(k, n, self.alpha, 1.0, 1.0 / self.limit)[0]
+        """Give the lower bound of the rate after k of n, from a mixture that suits any rate."""
+        return confidence_sequence(k, n, self.alpha, _JEFFREYS, _JEFFREYS)[0]
 
     def needed(self, k: int, n: int) -> int:
         """Give how many more runs, all without a mismatch, would open the gate."""
         check(k, n, self.alpha)
         if self.is_open(k, n):
             return 0
-        enough = 1
+        too_few, enough = 0, 1
         while not self.is_open(k, n + enough):
-            enough *= 2
-        more = range(enough // 2, enough)
-        return more.start + bisect_left(more, True, key=lambda m: self.is_open(k, n + m))
+            too_few, enough = enough, 2 * enough
+        while enough - too_few > 1:
+            middle = (too_few + enough) // 2
+            too_few, enough = (too_few, middle) if self.is_open(k, n + middle) else (middle, enough)
+        return enough
 
 
 def ranks(n: int, q: float, alpha: float) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import attrs
 
-from twinrun.analysis.against import Against, Between, Pardon, pardons, weigh
+from twinrun.analysis.against import Against, Between, Pardon, members, pardons, weigh
 from twinrun.analysis.latency import SlowerRuns, medians_by_order, ratio_interval, slower_runs
 from twinrun.analysis.noise import Noise, judged
 from twinrun.analysis.policy import Policy, quantile
@@ -31,6 +31,7 @@ __all__ = [
     "RunsCheck",
     "Status",
     "Verdict",
+    "Window",
     "candidates",
     "judge",
     "read",
@@ -145,6 +146,20 @@ Check: TypeAlias = (
 
 
 @attrs.frozen(kw_only=True)
+class Window:
+    """What a verdict is about: what was counted from a moment on, or of one release, or all.
+
+    `age` is the time between the first and the last minute of it; `members` tells of each group,
+    by its fingerprint, how many belong to it.
+    """
+
+    since: datetime.datetime | None = None
+    release: str | None = None
+    age: datetime.timedelta = datetime.timedelta()
+    members: Mapping[str, Between] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
 class Verdict:
     """Whether one candidate of an experiment may take over, by a policy.
 
@@ -157,7 +172,7 @@ class Verdict:
     experiment: str
     candidate: str | None
     policy: Policy
-    since: datetime.datetime | None
+    window: Window
     checks: tuple[Check, ...]
     runs: int
     experiments: int
@@ -183,20 +198,34 @@ def read(
     policy: Policy,
     *,
     since: datetime.datetime | None = None,
+    release: str | None = None,
     only: Sequence[str] = (),
 ) -> list[Verdict]:
     """Judge the candidates of an experiment in a store, each or only those that are named.
 
-    What was counted since a moment is known from its minute on.
+    Counted is all of it, or what came from the minute of `since` on, or of one release of the
+    application.
 
     Raises:
         ConfigurationError: what the policy accepts begins several groups.
     """
-    tally, groups = store.tally(experiment, since), store.groups(experiment)
-    first, last = store.span(experiment, since) or (None, None)
-    age = last - first if first and last else datetime.timedelta()
+    tally, groups = store.tally(experiment, since, release), store.groups(experiment)
+    span = store.span(experiment, since, release)
+    start = None if since is None or span is None else min(since, span[0])
     names: Sequence[str | None] = only or candidates(tally) or [None]
-    return [judge(experiment, name, tally, groups, policy, age=age, since=since) for name in names]
+
+    def within(group: GroupRecord) -> Between:
+        is_asked = start is not None or release is not None
+        kept = store.exemplars(group.fingerprint) if is_asked else ()
+        return members(group, kept, start, release)
+
+    window = Window(
+        since=since,
+        release=release,
+        age=span[1] - span[0] if span else datetime.timedelta(),
+        members={group.fingerprint: within(group) for group in groups},
+    )
+    return [judge(experiment, name, tally, groups, policy, window) for name in names]
 
 
 def judge(
@@ -205,23 +234,20 @@ def judge(
     tally: Tally,
     groups: Sequence[GroupRecord],
     policy: Policy,
-    *,
-    age: datetime.timedelta,
-    since: datetime.datetime | None = None,
+    window: Window,
 ) -> Verdict:
-    """Judge one candidate by what was counted of it, of which it may be looked at at any time.
+    """Judge one candidate by what was counted of it within a window; look as often as you like.
 
-    `groups` are all groups of the experiment, counted over all time; `age` is the time over which
-    the tally was counted.
+    `groups` are all groups of the experiment; None stands for an experiment without a candidate.
     """
     against = None
-    checks = list(_floors(0, age, policy))
+    checks = list(_floors(0, window.age, policy))
     if candidate is not None:
         noise = judged(tally.paired.get(candidate, PairedRuns()))
         pardoned = pardons(groups, candidate, policy, noise)
-        against = weigh(tally, candidate, groups, pardoned, since)
+        against = weigh(tally, candidate, groups, pardoned, window.members)
         checks = [
-            *_floors(against.runs, age, policy),
+            *_floors(against.runs, window.age, policy),
             *_rates(against, policy),
             *_inconclusive(against, policy),
             *_hidden(noise, pardoned, policy),
@@ -232,7 +258,7 @@ def judge(
         experiment=experiment,
         candidate=candidate,
         policy=policy,
-        since=since,
+        window=window,
         checks=tuple(checks),
         runs=tally.runs,
         experiments=tally.experiments,

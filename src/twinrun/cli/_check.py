@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from twinrun.analysis.policy import DEFAULT, Policy
 from twinrun.analysis.verdict import Status, Verdict
 from twinrun.cli._output import styled, width, write
 from twinrun.cli._program import COULD_NOT_TELL, CouldNotTellError, twinrun
-from twinrun.cli._stores import chosen, json_option, opened, store_to
+from twinrun.cli._stores import chosen, opened, store_to
 from twinrun.errors import ConfigurationError
 from twinrun.reports import verdict as for_people
 from twinrun.reports import verdict_json, verdict_markdown
@@ -94,7 +95,10 @@ def _asked(
 @click.option(
     "--since", callback=_moment, metavar="TIME", help="Count from then on: 7d, 2026-03-01."
 )
-@click.option("--policy", "name", metavar="NAME", help="The policy, by its name in the file.")
+@click.option("--release", metavar="RELEASE", help="Count only runs of this release of yours.")
+@click.option(
+    "--policy", "policy_name", metavar="NAME", help="The policy, by its name in the file."
+)
 @click.option(
     "--config",
     metavar="FILE",
@@ -118,8 +122,8 @@ def _asked(
 @_asked("--min-runs", int, "How many runs there must be.", metavar="N")
 @_asked("--min-age", str, "Over what time there must be runs, such as 7d.", metavar="TIME")
 @_asked("--accept", str, "A group that is wanted; may be repeated.", metavar="GROUP", multiple=True)
-@json_option
-@click.option("--markdown", "as_markdown", is_flag=True, help="Write Markdown instead.")
+@click.option("--json", "form", flag_value="json", help="Write stable JSON instead.")
+@click.option("--markdown", "form", flag_value="markdown", help="Write Markdown instead.")
 @click.pass_context
 def check(
     context: click.Context,
@@ -128,10 +132,10 @@ def check(
     location: str | None,
     only: tuple[str, ...],
     since: datetime.datetime | None,
-    name: str | None,
+    release: str | None,
+    policy_name: str | None,
     config: Path | None,
-    as_json: bool,
-    as_markdown: bool,
+    form: str | None,
     **asked: Any,
 ) -> None:
     """Say whether candidates may take over: a gate for a pipeline.
@@ -143,38 +147,35 @@ def check(
       2  not enough evidence: nothing is, for all that is known yet
       3  could not tell: no store, no such experiment, a wrong policy, wrong usage
 
-    The bounds hold however often one looks. Options stand over the policy of the file.
+    Its bounds hold however often you look. Options stand over the policy of the file.
 
     \b
     Examples:
-      twinrun check pricing.quote --store twinrun.db
       twinrun check pricing.quote --max-mismatch-rate 0.0001 --max-latency-ratio p99=1.2
       twinrun check pricing.quote search --policy release --markdown >> "$GITHUB_STEP_SUMMARY"
     """
-    if as_json and as_markdown:
-        raise click.UsageError("--json and --markdown exclude each other.")
     try:
-        policy = _policy(config, name, asked)
+        policy = _policy(config, policy_name, asked)
         with opened(location) as store:
-            verdicts = [
-                each
-                for experiment in dict.fromkeys(experiments)
-                for each in _judge(store, experiment, policy, since, only)
-            ]
+            each = dict.fromkeys(experiments)
+            judged = [_judge(store, name, policy, since, release, only) for name in each]
     except ConfigurationError as error:
         raise CouldNotTellError(f"The policy can't be used: {line(str(error))}.") from None
-    _say(verdicts, as_json, as_markdown)
+    verdicts = list(chain(*judged))
+    write(_FORMS[form](verdicts))
     context.exit(_STATUSES[verdict.worst(each.status for each in verdicts)])
 
 
-def _say(verdicts: list[Verdict], as_json: bool, as_markdown: bool) -> None:
-    """Write verdicts in the form that was asked for."""
-    if as_json:
-        write(verdict_json.document(verdicts))
-    elif as_markdown:
-        write(verdict_markdown.document(verdicts))
-    else:
-        write(for_people.text(verdicts, width(), styled()))
+def _for_people(verdicts: Sequence[Verdict]) -> str:
+    """Write verdicts as wide as there is room."""
+    return for_people.text(verdicts, width(), styled())
+
+
+_FORMS: Final[Mapping[str | None, Callable[[Sequence[Verdict]], str]]] = {
+    None: _for_people,
+    "json": verdict_json.document,
+    "markdown": verdict_markdown.document,
+}
 
 
 def _policy(config: Path | None, name: str | None, asked: dict[str, Any]) -> Policy:
@@ -197,20 +198,25 @@ def _judge(
     experiment: str,
     policy: Policy,
     since: datetime.datetime | None,
+    release: str | None,
     only: tuple[str, ...],
 ) -> list[Verdict]:
     """Judge one experiment, or say why that can't be."""
     [record] = chosen(store.experiments(), experiment)
-    judged = verdict.candidates(store.tally(record.name))
-    for wanted in only:
-        if wanted not in judged:
-            there = ", ".join(map(line, judged)) or "none"
-            raise CouldNotTellError(
-                f"{line(experiment)} has no candidate {wanted!r} that was judged; there are: "
-                f"{there}."
-            )
+    if release is not None:
+        _known("release", release, store.releases(record.name), experiment)
+    for candidate in only:
+        _known("candidate", candidate, verdict.candidates(store.tally(record.name)), experiment)
     try:
-        return verdict.read(store, record.name, policy, since=since, only=only)
+        return verdict.read(store, record.name, policy, since=since, release=release, only=only)
     except ConfigurationError as error:
         text = f"The policy can't be used for {experiment}: {error}."
         raise CouldNotTellError(line(text)) from None
+
+
+def _known(kind: str, wanted: str, there: Sequence[str], experiment: str) -> None:
+    """Refuse a name that is none of those that are known of an experiment."""
+    if wanted not in there:
+        names = ", ".join(there) or "none"
+        text = f"{experiment} ran with no {kind} {wanted!r}; there are: {names}."
+        raise CouldNotTellError(line(text))

@@ -35,8 +35,9 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
     """Give one verdict: all that it holds, and its sentences."""
     confidence = verdict.policy.confidence
     checks = [{**_plain(check), "reason": reason(check, confidence)} for check in verdict.checks]
+    window = {key: _plain(getattr(verdict.window, key)) for key in ("since", "release", "age")}
     told = {"status": str(verdict.status), "checks": checks, "notes": list(notes(verdict))}
-    return {**_plain(verdict), **told}
+    return {**_plain(verdict), **told, "window": window}
 
 
 def _plain(value: Any) -> Any:

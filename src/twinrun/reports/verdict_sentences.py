@@ -68,8 +68,10 @@ def reason(check: Check, confidence: float) -> str:
 
 def notes(verdict: Verdict) -> Iterator[str]:
     """Say what else one should know: what was left out, and what does not agree."""
-    if verdict.since is not None:
-        yield f"counted since {figures.moment(verdict.since)} UTC"
+    if verdict.window.since is not None:
+        yield f"counted since {figures.moment(verdict.window.since)} UTC"
+    if verdict.window.release is not None:
+        yield f"counted of release {verdict.window.release}"
     if verdict.runs:
         yield _observed(verdict)
     if verdict.against is not None:
