@@ -90,6 +90,16 @@ def test_an_example_that_did_not_repeat_says_who_changed() -> None:
     assert "unstable" not in text_of({}, {"recheck": "repeated"})
 
 
+def test_differences_that_come_again_and_again_are_folded() -> None:
+    """The first ones are shown with both sides, then how many more there are."""
+    found = [{"path": f"$[{n}].a", "kind": "changed"} for n in range(9)]
+    sides = {"value": [{"a": n} for n in range(9)]}, {"value": [{"a": -n} for n in range(9)]}
+    text = text_of(sides[0], {**sides[1], "differences": found})
+    assert "$[2].a" in text
+    assert "$[3].a" not in text
+    assert "and 6 more at $[*].a\n" in text
+
+
 def rows_between_sides(text: str) -> list[str]:
     """Give the rows in which both sides stand side by side, without their heading."""
     rows = text.split("\n")

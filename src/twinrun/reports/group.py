@@ -15,6 +15,7 @@ from twinrun.analysis.summary import observed
 from twinrun.analysis.wholes import sides
 from twinrun.reports import figures, noise, remarks
 from twinrun.reports.beside import side_by_side
+from twinrun.reports.folding import folded
 from twinrun.reports.passages import are_long, passages
 from twinrun.reports.terminal import indented, print_out, table
 from twinrun.reports.texts import block, line
@@ -128,7 +129,10 @@ def _differences(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
     both = observed(payload["control"]), observed(payload["candidate"])
     if not found and are_long(*both):
         texts.append(("$", *both))
-    for difference in found:
+    for difference in folded(found):
+        if isinstance(difference, str):
+            made.add_row("", Text(difference, style="dim"))
+            continue
         if difference["kind"] == "raised" and difference["path"] == "$":
             continue  # both sides stand above, in full
         control, candidate = sides(payload, difference)
