@@ -5,9 +5,12 @@ from __future__ import annotations
 import datetime
 import math
 import random
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from benchmarks.noise import SCENARIOS, powers
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -199,7 +202,7 @@ def diffy(raw: int, noise: int, runs: int) -> bool:
     return (raw - noise) / (raw + noise) * 100 > 20 and (raw - noise) / runs * 100 > 0.03
 
 
-def powers(runs: int, rate: float, error: float, rounds: int) -> tuple[float, float]:
+def found(runs: int, rate: float, error: float, rounds: int) -> tuple[float, float]:
     """Say how often a real error under noise is found, by our rule and by Diffy's."""
     rng = random.Random(7)
     control = flickering({"total": rate})
@@ -219,6 +222,29 @@ def powers(runs: int, rate: float, error: float, rounds: int) -> tuple[float, fl
 
 def test_real_errors_under_noise_are_found_more_often_than_by_the_rates_alone() -> None:
     """Of 5 % errors under 10 % noise at 1,000 calls, at least 3 in 4 are found; by rates 2 in 5."""
-    ours, theirs = powers(runs=1_000, rate=0.1, error=0.05, rounds=200)
+    ours, theirs = found(runs=1_000, rate=0.1, error=0.05, rounds=200)
     assert ours >= 0.75
     assert theirs <= 0.5
+
+
+def documented() -> list[tuple[float, float, int, float, float]]:
+    """Give the rows of the tables in the documentation, as numbers."""
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "measure-noise.md"
+    row = re.compile(
+        r"^\| ([\d.]+) % \| ([\d.]+) % \| ([\d,]+) \| ([\d.]+) % \| ([\d.]+) % \|$", re.M
+    )
+    return [
+        (float(noise) / 100, float(error) / 100, int(runs.replace(",", "")), float(a), float(b))
+        for noise, error, runs, a, b in row.findall(page.read_text("utf-8"))
+    ]
+
+
+def test_the_documented_figures_are_those_of_the_simulation() -> None:
+    """Each is within what a few rounds can tell; the documentation gives those of many."""
+    pytest.importorskip("numpy")
+    rows = documented()
+    assert {(noise, error, runs) for noise, error, runs, *_ in rows} <= set(SCENARIOS)
+    assert len(rows) == 15
+    for noise, error, runs, *shown in rows:
+        simulated_again = powers(noise, error, runs, rounds=200)
+        assert [100 * each for each in simulated_again] == pytest.approx(shown, abs=12)

@@ -55,8 +55,7 @@ async def execute(
     run = begin(recipe, lineup, args, kwargs, context)
     if run is None:
         return None
-    if run.again:
-        run.rerun = partial(_rerun, loop)
+    run.rerun = partial(_rerun, loop)
     run.waiter = waiter = TaskWakeup(loop) if observe else None
     tasks: list[Task[None]] = []
     try:
