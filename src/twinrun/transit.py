@@ -39,6 +39,7 @@ RECORD: Final = "record"
 """The one field of a message; its value is JSON."""
 
 _VERSION: Final = 1
+_REPLIES: Final[dict[str, Any]] = {"protocol": 2, "decode_responses": False}
 _TIMEOUT: Final = 5.0  # seconds that Redis has for an answer
 
 
@@ -123,15 +124,19 @@ def client(url: object) -> Any:
             "unix:///path, a password's @ / ? # % written as %40 %2F %3F %23 %25"
         )
     try:
-        return redis.Redis.from_url(
+        made = redis.Redis.from_url(
             url,
-            protocol=2,
             socket_timeout=_TIMEOUT,
             socket_connect_timeout=_TIMEOUT,
             retry=Retry(NoBackoff(), 0),
+            **_REPLIES,
         )
+        made.connection_pool.make_connection()  # refuses what it does not know; connects nowhere
     except (ValueError, TypeError, redis.RedisError):
         raise ConfigurationError("the URL of Redis has a part that can't be read") from None
+    if not _REPLIES.items() <= made.connection_pool.connection_kwargs.items():
+        raise ConfigurationError(f"leave {' and '.join(_REPLIES)} out of the URL of Redis")
+    return made
 
 
 def location(client: Any) -> str:

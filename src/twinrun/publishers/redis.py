@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -61,9 +62,12 @@ class RedisPublisher:
             raise ConfigurationError(
                 f"maxlen is a number of messages from 1 upwards, not {maxlen!r}"
             )
+        if type(interval) not in (int, float) or not 0 < interval < math.inf:
+            raise ConfigurationError(f"interval is a number of seconds above 0, not {interval!r}")
         self._keys, self._maxlen = transit.Keys(stream), maxlen
-        self._url = None if _is_client(url_or_client) else url_or_client
-        self._client: Any = url_or_client if self._url is None else transit.client(self._url)
+        is_given = _is_client(url_or_client)
+        self._client: Any = url_or_client if is_given else transit.client(url_or_client)
+        self._url = None if is_given else url_or_client
         self._place = transit.location(self._client)
         self._writer = after_fork_in_child(Writer(release))
         self._delivery = Delivery(self, name=str(self), interval=interval)
