@@ -13,6 +13,7 @@ import attrs
 from benchmarks import (
     asynchronous,
     background,
+    calibration,
     cleaning,
     comparators,
     delivery,
@@ -34,6 +35,7 @@ PARTS = (
     cleaning,
     delivery,
     store,
+    calibration,
     imports,
 )
 """The modules that measure, in the order of the table."""

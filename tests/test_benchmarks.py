@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 from benchmarks import __main__ as table
-from benchmarks import measuring, overhead, service
+from benchmarks import calibration, measuring, overhead, service
 from benchmarks.measuring import Effort, Row, missing, per_call, row_of
 
 
@@ -108,6 +108,15 @@ def test_both_prices_are_the_same() -> None:
         for quantity in (1, 9, 10, 99, 100, 250):
             priced = quote(unit_price, quantity, country="DE")
             assert quote_v2(unit_price, quantity, country="DE") == priced
+
+
+def test_the_verdict_is_asked_after_every_run_of_simulated_migrations() -> None:
+    """It keeps its word where a bound for one look does not."""
+    allowed, naive, runs = calibration.rows(Effort(rounds=10, seconds=0.0, few=1))
+    assert allowed.met
+    assert naive.ratio is not None
+    assert naive.ratio < 0.5
+    assert (runs.ours, runs.theirs) == (379, 299)
 
 
 def test_the_service_is_measured_in_each_variant() -> None:
