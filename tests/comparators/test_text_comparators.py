@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strategies import documents
-from twinrun.comparators import by_field, case_insensitive, ignoring, json_text, xml_text
+from twinrun.comparators import (
+    by_field,
+    case_insensitive,
+    ignoring,
+    json_text,
+    texts,
+    xml_text,
+)
+from twinrun.comparators._alignment import Alike, Match, matches
 from twinrun.comparators.texts import spans
 from twinrun.observation import NOTHING
 
@@ -144,6 +152,61 @@ def test_a_line_is_told_apart_word_by_word() -> None:
         (".", "!"),
     ]
     assert sides("a b", "a b c") == [("a b", "a b"), (NOTHING, " c")]
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "told"),
+    [
+        ("12.50 EUR", "12.05 EUR", "12.50"),
+        ("on 2026-01-31T10:30:00", "on 2026-02-01T10:30:00", "2026-01-31T10:30:00"),
+        ("at 10:30.", "at 10:31.", "10:30"),
+        ("1,000,000 items", "1,000,001 items", "1,000,000"),
+        ("version v1.2.3", "version v1.2.4", "v1.2.3"),
+        ("[1,2,3]", "[1,2,4]", "3"),
+        ("[1,2000,3]", "[1,2001,3]", "2000"),
+        ("see a.b", "see a.c", "b"),
+        ("a 1. b", "a 2. b", "1"),
+    ],
+)
+def test_a_number_or_a_date_is_one_word(one: str, two: str, told: str) -> None:
+    """It is not told apart by its digits; a list of numbers is several words."""
+    assert [ours for ours, theirs in sides(one, two) if ours != theirs] == [told]
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ("ab ", "ba "),
+        ("a b ", "b a b b "),
+        ("a b c ", "c b a "),
+        ("a\n", "a\nb\n"),
+        ("'", "\"'"),
+        ("1,000", "1,000,"),
+    ],
+)
+@pytest.mark.parametrize("size", [1 << 12, 1 << 16])
+def test_repetitive_texts_take_a_bounded_time(
+    one: str, two: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How often two pieces are compared grows with their number alone, up to a bound."""
+    asked = 0
+
+    def counting(left: int, right: int, alike: Alike, effort: int) -> list[Match]:
+        def counted(i: int, j: int) -> bool:
+            nonlocal asked
+            asked += 1
+            return alike(i, j)
+
+        return matches(left, right, counted, effort)
+
+    monkeypatch.setattr(texts, "matches", counting)
+    control, candidate = one * (size // len(one)), two * (size // len(two))
+    told = spans(control, candidate)
+    assert asked < 150_000
+    for text, name in ((control, "control"), (candidate, "candidate")):
+        parts = [getattr(span, name) for span in told]
+        known = sum(len(part) for part in parts if part is not NOTHING)
+        assert known == len(text) or any(span.skipped for span in told)
 
 
 def test_lines_are_told_apart_line_by_line() -> None:

@@ -99,6 +99,7 @@ def _longest(size: int, other_size: int, alike: Alike, effort: int) -> list[Matc
     the diagonal `k` was followed with so many items left out or put in.
     """
     reach, trace = {1: 0}, []
+    steps = effort + size + other_size  # of what is alike, which many diagonals may have
     for edits in range(size + other_size + 1 if size and other_size else 0):
         effort -= edits + 1
         if effort < 0:
@@ -106,9 +107,12 @@ def _longest(size: int, other_size: int, alike: Alike, effort: int) -> list[Matc
         trace.append(dict(reach))
         for k in range(-edits, edits + 1, 2):
             down = k == -edits or (k != edits and reach[k - 1] < reach[k + 1])
-            x = reach[k + 1] if down else reach[k - 1] + 1
+            start = x = reach[k + 1] if down else reach[k - 1] + 1
             while x < size and x - k < other_size and alike(x, x - k):
                 x += 1
+            steps -= x - start
+            if steps < 0:
+                return []
             reach[k] = x
             if x >= size and x - k >= other_size:
                 return list(_followed(trace, size, other_size))[::-1]

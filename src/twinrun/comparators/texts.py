@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import attrs
 
+from twinrun.comparators._alignment import matches
 from twinrun.comparators._content import Content
 from twinrun.comparators._rules import Rules
 from twinrun.observation import NOTHING
@@ -119,38 +120,44 @@ class Span:
 
 
 _LONGEST: Final = 5_000  # lines or words that are compared
+_EFFORT: Final = 50_000  # how often two of them may be compared beyond once for each
 _AROUND: Final = 3
+_LINE: Final = r"[^\n]*\n|[^\n]+"
+_WORD: Final = r"""(?x) \s+ | [^\w\s]
+    | \w+ (?: (?<=\d) (?: [.:/-] | ,(?=\d{3}(?!\d)) ) (?=\d) \w+ )*  # 12.50, 1,000, 2026-01-31
+"""
 
 
 def spans(control: str, candidate: str) -> tuple[Span, ...]:
     """Tell two texts apart line by line, or word by word where one of them is a single line.
 
-    Joining what each side has gives its text, but for what is `skipped`. What follows the first
-    5,000 lines or words that differ is one span.
+    A number or a date is one word. Joining what each side has gives its text, but for what is
+    `skipped`. What follows the first 5,000 lines or words is one span, and so is what stands
+    between the first and the last difference of two texts that are very unlike.
     """
-    several = "\n" in control and "\n" in candidate
-    pieces = r"[^\n]*\n|[^\n]+" if several else r"\s+|\w+|[^\w\s]"
-    left, right = re.findall(pieces, control), re.findall(pieces, candidate)
+    pieces = re.compile(_LINE if "\n" in control and "\n" in candidate else _WORD)
+    left, right = pieces.findall(control), pieces.findall(candidate)
     return tuple(_spans(left, right))
 
 
 def _spans(left: Sequence[str], right: Sequence[str]) -> Iterator[Span]:
     """Give the spans of two lists of pieces."""
-    import difflib
-
-    rest = [side[_LONGEST:] for side in (left, right)]
-    matcher = difflib.SequenceMatcher(None, left[:_LONGEST], right[:_LONGEST], autojunk=False)
-    for operation, i, j, k, m in matcher.get_opcodes():
-        if operation == "equal":
-            yield from _shortened(left[i:j])
-        else:
-            yield Span(_joined(left[i:j]), _joined(right[k:m]))
-    if any(rest):
-        yield Span(*map(_joined, rest))
+    sizes = min(len(left), _LONGEST), min(len(right), _LONGEST)
+    found = matches(*sizes, lambda i, j: left[i] == right[j], _EFFORT)
+    i = j = begun = 0
+    for at, other in [*found, (len(left), len(right))]:
+        if (at, other) != (i, j):
+            yield from _shortened(left[begun:i])
+            yield Span(_joined(left[i:at]), _joined(right[j:other]))
+            begun = at
+        i, j = at + 1, other + 1
+    yield from _shortened(left[begun:])
 
 
 def _shortened(pieces: Sequence[str]) -> Iterator[Span]:
     """Give an equal run; of a long one, its beginning and its end."""
+    if not pieces:
+        return
     hidden = len(pieces) - 2 * _AROUND
     if hidden <= 1:
         yield Span("".join(pieces), "".join(pieces))
