@@ -119,10 +119,10 @@ def _paired(check: PairedCheck, confidence: float) -> str:
     """Say in how many runs the candidate was that much slower."""
     slower = check.slower
     bound = _bounded(check.status, slower.lower, slower.upper, 0.5)
-    times = f"more than {_plain(check.limit)} times as long as the control"
+    counted = f"{_span(Between(slower.least, slower.most))} of {_runs(slower.runs)}"
     return (
-        f"{_span(Between(slower.least, slower.most))} of {_runs(slower.runs)} took {times}: "
-        f"with {_percent(confidence)} confidence {bound}; the policy allows half"
+        f"in {counted} the candidate took more than {_plain(check.limit)} times as long as the "
+        f"control: with {_percent(confidence)} confidence {bound}; the policy allows half"
     )
 
 
@@ -136,10 +136,10 @@ def _inconclusive(check: InconclusiveCheck) -> str:
 def _hidden(check: HiddenCheck, confidence: float) -> str:
     """Say what may be hidden by noise."""
     bound = _bounded(check.status, check.lower, check.upper, check.limit)
-    pairs = f"{_runs(check.pairs)} with a baseline"
     return (
-        f"by {pairs}, what counts as noise hides, with {_percent(confidence)} confidence, "
-        f"{bound} of mismatches beyond the control's own; {_allowed(check.limit)}"
+        f"in what counts as noise the candidate differs, with {_percent(confidence)} confidence, "
+        f"in {bound} of runs more than the control from itself ({_runs(check.pairs)} with a "
+        f"baseline); {_allowed(check.limit)}"
     )
 
 
@@ -182,7 +182,7 @@ def _rounded(value: float, limit: float, rounding: str) -> str:
     """Write a bound in few digits that are never too good, and don't fall onto the limit."""
     if not math.isfinite(value) or value <= 0:
         return "0" if value <= 0 else "inf"
-    exact, text = Decimal(value), ""
+    exact, text = Decimal(f"{value:.12g}"), ""  # 100 * 0.0071 is not quite 0.71
     for digits in range(_DIGITS + (value >= 1), _MOST_DIGITS + 1):
         step = Decimal(1).scaleb(exact.adjusted() - digits + 1)
         text = f"{exact.quantize(step, rounding=rounding).normalize():f}"
