@@ -1,5 +1,6 @@
 """Facts about versions: older stores become newer ones, by whoever comes first."""
 
+import datetime
 import threading
 
 import old_stores
@@ -42,15 +43,15 @@ def test_what_an_older_store_holds_is_kept(url, version):
 
 @pytest.mark.parametrize("version", OLD)
 def test_what_an_older_store_knew_is_not_counted_again(url, version):
-    """Old mismatches that come again count once; new records are added to what was there."""
+    """Old exemplars that come again count once; new records are added to what was there."""
     old_stores.make(url, version)
-    known = 20 if version == 1 else 30
+    then = datetime.datetime.fromtimestamp(old_stores.MICROSECONDS / 1e6, datetime.UTC)
     with Store(url) as store:
-        store.write(mismatches=[mismatch(n) for n in range(known)])
+        store.write(mismatches=[mismatch(n, recorded_at=then) for n in range(20)])
         assert store.groups("e")[0].count == 30
         store.write(
             [increment(Tally(experiments=5), release="2", sequence=0)],
-            [mismatch(n) for n in range(known - 5, known + 5)],
+            [mismatch(n, recorded_at=then) for n in range(15, 25)],
         )
         assert store.groups("e")[0].count == 35
         assert store.tally("e").runs == 23

@@ -6,41 +6,45 @@ their keys, so that no two writers ever wait for each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, TypeVar
+import functools
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Row, Table, select, tuple_
+from sqlalchemy import (
+    JSON,
+    BindParameter,
+    Column,
+    ColumnElement,
+    FromClause,
+    Row,
+    Select,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    func,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
-__all__ = ["AT_ONCE", "Key", "chunks", "found", "held", "insert_new", "replace"]
-
-AT_ONCE: Final = 1000
-"""So many rows are asked for in one statement: SQLite takes at most 32,766 bound values."""
+__all__ = ["Key", "found", "held", "insert_many", "insert_new", "replace"]
 
 Key = tuple[Any, ...]
-T = TypeVar("T")
-
-
-def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Cut a sequence into parts of one statement each."""
-    for start in range(0, len(items), AT_ONCE):
-        yield items[start : start + AT_ONCE]
 
 
 def found(
-    connection: Connection, table: Table, keys: Iterable[Key], *, held: bool = False
+    connection: Connection, table: Table, keys: Collection[Key], *, held: bool = False
 ) -> dict[Key, Row[Any]]:
     """Give the rows with these keys; `held` ones are ours until the transaction ends."""
-    columns = _key_columns(table)
-    there: dict[Key, Row[Any]] = {}
-    for some in chunks(sorted(keys)):
-        query = select(table).where(_among(columns, some))
-        if held:  # SQLite has one writer at a time, and no word for this
-            query = query.order_by(*columns).with_for_update()
-        for row in connection.execute(query):
-            there[tuple(row._mapping[column] for column in columns)] = row
-    return there
+    if not keys:
+        return {}
+    query = _search(_is_sqlite(connection), table, held)
+    text = json.dumps(sorted(keys), ensure_ascii=False)
+    size = len(_key_columns(table))
+    return {row[:size]: row for row in connection.execute(query, {"rows": text})}
 
 
 def held(
@@ -50,14 +54,24 @@ def held(
 
     What is missing is made of the values given, before any row is held.
     """
-    missing = rows.keys() - found(connection, table, rows).keys()
+    there = found(connection, table, rows)
     names = [column.name for column in _key_columns(table)]
-    insert_new(
-        connection,
-        table,
-        [{**dict(zip(names, key, strict=True)), **rows[key]} for key in sorted(missing)],
-    )
+    missing = sorted(rows.keys() - there.keys())
+    new = [{**dict(zip(names, key, strict=True)), **rows[key]} for key in missing]
+    insert_new(connection, table, new)
+    if _is_sqlite(connection):  # all that is there is ours: it has one writer at a time
+        return there | found(connection, table, missing)
     return found(connection, table, rows, held=True)
+
+
+def insert_many(
+    connection: Connection, table: Table, names: Sequence[str], rows: Collection[Key]
+) -> set[Key]:
+    """Insert very many rows on a server, but none whose key is there; give those that were not."""
+    given, parts = _given(False, [table.c[name] for name in names])
+    insert = _insert(connection, table).from_select(names, select(*parts).select_from(given))
+    insert = insert.on_conflict_do_nothing().returning(*(table.c[name] for name in names))
+    return set(map(tuple, connection.execute(insert, {"rows": json.dumps(list(rows))})))
 
 
 def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -77,13 +91,36 @@ def replace(connection: Connection, table: Table, rows: Sequence[Mapping[str, An
 
 
 def _insert(connection: Connection, table: Table) -> Any:
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    return dialect.insert(table)
+    return (sqlite if _is_sqlite(connection) else postgresql).insert(table)
+
+
+def _is_sqlite(connection: Connection) -> bool:
+    return connection.dialect.name == "sqlite"
 
 
 def _key_columns(table: Table) -> list[Column[Any]]:
     return list(table.primary_key.columns)
 
 
-def _among(columns: Sequence[Column[Any]], keys: Sequence[Key]) -> ColumnElement[bool]:
-    return tuple_(*columns).in_(keys)
+@functools.cache
+def _search(is_sqlite: bool, table: Table, held: bool) -> Select[Any]:
+    """Look for the rows whose keys are in the parameter `rows`."""
+    columns = _key_columns(table)
+    given, parts = _given(is_sqlite, columns)
+    same = and_(*(column == part for column, part in zip(columns, parts, strict=True)))
+    query = select(table).select_from(given.join(table, same))
+    return query.order_by(*columns).with_for_update(of=table) if held else query
+
+
+def _given(
+    is_sqlite: bool, columns: Sequence[Column[Any]]
+) -> tuple[FromClause, list[ColumnElement[Any]]]:
+    """Make a table of the parameter `rows`, which is JSON, and name its columns."""
+    rows: BindParameter[str] = bindparam("rows", type_=Text)
+    if is_sqlite:
+        given = func.json_each(rows).table_valued("value")
+        parts = range(len(columns))
+        return given, [func.json_extract(given.c.value, f"$[{part}]") for part in parts]
+    given = func.json_array_elements(cast(rows, JSON)).table_valued("value")
+    value = given.c.value.op("->>")
+    return given, [cast(value(part), column.type) for part, column in enumerate(columns)]

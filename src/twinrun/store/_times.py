@@ -5,7 +5,10 @@ from __future__ import annotations
 import datetime
 from typing import Final
 
-__all__ = ["microseconds", "minute", "moment"]
+__all__ = ["MINUTE", "microseconds", "minute", "moment"]
+
+MINUTE: Final = 60_000_000
+"""Microseconds in a minute."""
 
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
@@ -17,9 +20,10 @@ def moment(microseconds: int) -> datetime.datetime:
 
 def microseconds(moment: datetime.datetime) -> int:
     """Write a time as the tables keep it."""
-    return (moment - _EPOCH) // datetime.timedelta(microseconds=1)
+    since = moment - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def minute(moment: datetime.datetime) -> int:
     """Give the minute that a time falls into."""
-    return (moment - _EPOCH) // datetime.timedelta(minutes=1)
+    return microseconds(moment) // MINUTE

@@ -15,7 +15,7 @@ from twinrun.store._times import microseconds
 from twinrun.store.records import TallyIncrement
 from twinrun.tally import Tally
 
-__all__ = ["add_tallies"]
+__all__ = ["add_tallies", "add_to_rows", "tally_row"]
 
 _SPAN = 1  # minutes that a row is of, before old ones are rolled up
 
@@ -29,14 +29,24 @@ def add_tallies(
         row = ids[increment.experiment], increment.minute, _SPAN
         key = *row, increment.process, increment.release or ""
         gains[key] = gains[key] + increment.tally if key in gains else increment.tally
+    add_to_rows(connection, gains)
+
+
+def add_to_rows(connection: Connection, gains: Mapping[Key, Tally]) -> None:
+    """Add tallies to the rows of these keys; what is not there is made."""
     before = found(connection, schema.tallies, gains, held=True)
     rows: list[dict[str, Any]] = []
     for key, gain in sorted(gains.items(), key=lambda item: item[0]):
         total = Tally.from_dict(json.loads(before[key].tally)) + gain if key in before else gain
-        text = json.dumps(total.as_dict(), separators=(",", ":"))
-        names = "experiment_id", "minute", "span", "process", "release", "tally"
-        rows.append(dict(zip(names, (*key, text), strict=True)))
+        rows.append(tally_row(key, total))
     replace(connection, schema.tallies, rows)
+
+
+def tally_row(key: Key, tally: Tally) -> dict[str, Any]:
+    """Give the row of a tally."""
+    text = json.dumps(tally.as_dict(), separators=(",", ":"))
+    names = [column.name for column in schema.tallies.primary_key.columns]
+    return {**dict(zip(names, key, strict=True)), "tally": text}
 
 
 def _unknown(

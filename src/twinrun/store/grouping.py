@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import bindparam, update
 from sqlalchemy.engine import Connection
 
 from twinrun.store import schema
-from twinrun.store._rows import Key, chunks, held, insert_new, replace
-from twinrun.store._times import microseconds
+from twinrun.store._recent import Member, identify, remember
+from twinrun.store._rows import Key, held, replace
+from twinrun.store._times import MINUTE, microseconds
 from twinrun.store.records import Mismatch
 
-__all__ = ["FIRST_KEPT", "PAYLOAD_LIMIT", "RECENT", "RESERVOIR", "add_mismatches"]
+__all__ = [
+    "FIRST_KEPT",
+    "PAYLOAD_LIMIT",
+    "RESERVOIR",
+    "add_mismatches",
+    "bounded_json",
+]
 
 FIRST_KEPT: Final = 10
 """So many of a group's first members are kept as exemplars."""
@@ -23,16 +32,11 @@ FIRST_KEPT: Final = 10
 RESERVOIR: Final = 10
 """So many of its later members are kept, as a fair sample of all of them."""
 
-RECENT: Final = 200_000
-"""So many of the newest mismatches are known again when they are delivered once more."""
-
 PAYLOAD_LIMIT: Final = 64 * 1024
 """So many bytes an exemplar's payload may have; a larger one is kept without its values."""
 
 _TOO_LARGE: Final = {"$cut": "size"}
 _DIFFERENCES_KEPT: Final = 50
-
-_random = random.SystemRandom()  # no state of its own that forked processes would share
 
 
 def add_mismatches(
@@ -41,29 +45,31 @@ def add_mismatches(
     """Count mismatches, but none that was counted lately, and keep some of them as exemplars."""
     if not mismatches:
         return
-    groups: dict[Key, dict[str, Mismatch]] = {}
+    groups: dict[Key, dict[Member, Mismatch]] = {}
     for mismatch in mismatches:
-        group = ids[mismatch.experiment], mismatch.fingerprint
-        groups.setdefault(group, {})[mismatch.result_id] = mismatch
-    new = {group: _new_group(members) for group, members in groups.items()}
-    rows = held(connection, schema.mismatch_groups, new)
-    known = _known(connection, groups)
+        group = experiment, fingerprint = ids[mismatch.experiment], mismatch.fingerprint
+        minute = microseconds(mismatch.recorded_at) // MINUTE
+        known_by = identify(experiment, minute, fingerprint, mismatch.result_id)
+        groups.setdefault(group, {})[known_by] = mismatch
+    rows = held(
+        connection,
+        schema.mismatch_groups,
+        {group: _new_group(members) for group, members in groups.items()},
+    )
+    new = remember(connection, list(itertools.chain.from_iterable(groups.values())))
     changes: list[dict[str, Any]] = []
     kept: list[dict[str, Any]] = []
-    counted: list[tuple[int, str, str]] = []
-    for group, row in sorted(rows.items(), key=lambda item: item[0]):
-        fresh = [m for result_id, m in groups[group].items() if (*group, result_id) not in known]
+    for group, row in sorted(rows.items()):
+        fresh = [each for known_by, each in groups[group].items() if known_by in new]
         if fresh:
             before = row._mapping  # `row.count` is the method of a tuple
             changes.append(_grown(group, before, fresh))
             kept += _exemplars(group, before["count"], fresh)
-            counted += [(*group, member.result_id) for member in fresh]
     _update_groups(connection, changes)
     replace(connection, schema.exemplars, kept)
-    _remember(connection, counted)
 
 
-def _new_group(members: Mapping[str, Mismatch]) -> dict[str, Any]:
+def _new_group(members: Mapping[Member, Mismatch]) -> dict[str, Any]:
     """Describe a group that has no member yet by those that it shall have."""
     first = next(iter(members.values()))
     seen = microseconds(first.recorded_at)
@@ -80,24 +86,6 @@ def _new_group(members: Mapping[str, Mismatch]) -> dict[str, Any]:
         "last_seen": seen,
         "state": "new",
     }
-
-
-def _known(
-    connection: Connection, groups: Mapping[Key, Mapping[str, Mismatch]]
-) -> set[tuple[int, str, str]]:
-    """Give the members that were counted already."""
-    table = schema.recent_mismatches
-    results: dict[int, set[str]] = {}
-    for (experiment, _), members in groups.items():
-        results.setdefault(experiment, set()).update(members)
-    known: set[tuple[int, str, str]] = set()
-    for experiment, wanted in results.items():
-        for some in chunks(sorted(wanted)):
-            query = select(table.c.experiment_id, table.c.fingerprint, table.c.result_id).where(
-                table.c.experiment_id == experiment, table.c.result_id.in_(some)
-            )
-            known.update(map(tuple, connection.execute(query)))
-    return known
 
 
 def _grown(group: Key, before: Mapping[Any, Any], fresh: Sequence[Mismatch]) -> dict[str, Any]:
@@ -122,27 +110,12 @@ def _update_groups(connection: Connection, changes: Sequence[Mapping[str, Any]])
         connection.execute(change, changes)
 
 
-def _remember(connection: Connection, counted: Sequence[tuple[int, str, str]]) -> None:
-    """Know these members again, and forget the oldest ones."""
-    table = schema.recent_mismatches
-    newest = func.max(table.c.id)
-    names = "experiment_id", "fingerprint", "result_id"
-    rows: list[dict[str, Any]] = [dict(zip(names, each, strict=True)) for each in counted]
-    if connection.dialect.name == "sqlite":  # which counts up no such column, and has one writer
-        last = connection.scalar(select(newest)) or 0
-        rows = [{**row, "id": number} for number, row in enumerate(rows, last + 1)]
-    insert_new(connection, table, rows)
-    old = select(table.c.id).where(table.c.id <= select(newest).scalar_subquery() - RECENT)
-    # Another writer that forgets the same ones is not waited for.
-    mine = old.with_for_update(skip_locked=True)
-    connection.execute(delete(table).where(table.c.id.in_(mine)))
-
-
 def _exemplars(group: Key, count: int, members: Sequence[Mismatch]) -> Iterator[dict[str, Any]]:
     """Keep those of the new members that find a slot, in place of who was there."""
     chosen: dict[int, tuple[int, Mismatch]] = {}
+    draw = random.Random(os.urandom(8)).random  # forked processes must not draw alike
     for sequence, member in enumerate(members, count + 1):
-        slot = _slot(sequence)
+        slot = _slot(sequence, draw)
         if slot is not None:
             chosen[slot] = sequence, member
     for slot, (sequence, member) in sorted(chosen.items()):
@@ -152,7 +125,7 @@ def _exemplars(group: Key, count: int, members: Sequence[Mismatch]) -> Iterator[
             "slot": slot,
             "sequence": sequence,
             "result_id": member.result_id,
-            "payload": _bounded_json(member.payload),
+            "payload": bounded_json(member.payload),
             "host": member.host,
             "pid": member.pid,
             "release": member.release,
@@ -160,7 +133,7 @@ def _exemplars(group: Key, count: int, members: Sequence[Mismatch]) -> Iterator[
         }
 
 
-def _slot(sequence: int) -> int | None:
+def _slot(sequence: int, draw: Callable[[], float]) -> int | None:
     """Choose the slot of a group's n-th member, None for none.
 
     The first ones stay. Of the later ones each is kept with the same chance: algorithm R in
@@ -168,7 +141,7 @@ def _slot(sequence: int) -> int | None:
     """
     if sequence <= FIRST_KEPT + RESERVOIR:
         return sequence - 1
-    place = _random.randrange(sequence - FIRST_KEPT)
+    place = int(draw() * (sequence - FIRST_KEPT))
     return FIRST_KEPT + place if place < RESERVOIR else None
 
 
@@ -176,7 +149,7 @@ def _json(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def _bounded_json(payload: Mapping[str, Any]) -> str:
+def bounded_json(payload: Mapping[str, Any]) -> str:
     """Write a payload as JSON; without its values, in the same shape, where it is too large."""
     text = _json(payload)
     if len(text) <= PAYLOAD_LIMIT:

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Row, func, select
 from sqlalchemy.engine import Connection
 
 from twinrun.store import schema
-from twinrun.store._times import minute, moment
+from twinrun.store._times import MINUTE, minute, moment
 from twinrun.store.records import Exemplar, ExperimentRecord, GroupRecord, key_text
 from twinrun.tally import Tally
 
@@ -26,8 +26,6 @@ __all__ = [
     "summed",
     "tallies",
 ]
-
-_MINUTE = 60_000_000  # microseconds
 
 
 def experiments(connection: Connection) -> list[ExperimentRecord]:
@@ -57,7 +55,7 @@ def span(
     ends = func.min(table.c.minute), func.max(table.c.minute + table.c.span - 1)
     query = select(*ends).join(schema.experiments).where(*_chosen(name, since, release))
     first, last = connection.execute(query).one()
-    return None if first is None else (moment(first * _MINUTE), moment(last * _MINUTE))
+    return None if first is None else (moment(first * MINUTE), moment(last * MINUTE))
 
 
 def releases(connection: Connection, name: str) -> list[str]:
@@ -89,7 +87,7 @@ def groups(connection: Connection, condition: ColumnElement[bool]) -> list[Group
     query = (
         select(table, schema.experiments.c.name.label("experiment"))
         .join(schema.experiments)
-        .where(condition)
+        .where(condition, table.c.count > 0)  # none is left of what was purged and came again
         .order_by(table.c.count.desc(), table.c.last_seen.desc(), table.c.fingerprint)
     )
     return [_group_record(row) for row in connection.execute(query)]

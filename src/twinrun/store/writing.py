@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -9,13 +10,13 @@ from sqlalchemy import BindParameter, bindparam, case, or_, select, update
 from sqlalchemy.engine import Connection
 
 from twinrun.store import schema
-from twinrun.store._rows import chunks, insert_new
+from twinrun.store._rows import insert_new
 from twinrun.store._times import microseconds
 from twinrun.store.counting import add_tallies
 from twinrun.store.grouping import add_mismatches
 from twinrun.store.records import Mismatch, TallyIncrement
 
-__all__ = ["add_records"]
+__all__ = ["add_records", "experiment_ids", "widen"]
 
 _LAG: Final = 10_000_000  # microseconds that `last_seen` may lag behind: every writer changes it
 
@@ -27,23 +28,24 @@ def add_records(
 ) -> None:
     """Add tallies and mismatches, each once."""
     spans = _spans([*tallies, *mismatches])
-    ids = _ids(connection, spans)
+    ids = experiment_ids(connection, spans)
     add_tallies(connection, tallies, ids)
     add_mismatches(connection, mismatches, ids)
-    _widen(connection, spans)
+    widen(connection, spans)
 
 
 def _spans(records: Iterable[TallyIncrement | Mismatch]) -> _Spans:
     """Give the first and last time at which each experiment was seen, by name."""
-    spans: _Spans = {}
+    seen: dict[str, list[datetime.datetime]] = {}
     for record in records:
-        time = microseconds(record.recorded_at)
-        first, last = spans.get(record.experiment, (time, time))
-        spans[record.experiment] = min(first, time), max(last, time)
-    return dict(sorted(spans.items()))
+        seen.setdefault(record.experiment, []).append(record.recorded_at)
+    return {
+        name: (microseconds(min(times)), microseconds(max(times)))
+        for name, times in sorted(seen.items())
+    }
 
 
-def _ids(connection: Connection, spans: _Spans) -> dict[str, int]:
+def experiment_ids(connection: Connection, spans: Mapping[str, tuple[int, int]]) -> dict[str, int]:
     """Give each experiment's id by name; what is not there yet is made."""
     ids = _known_ids(connection, list(spans))
     new = [
@@ -59,14 +61,11 @@ def _ids(connection: Connection, spans: _Spans) -> dict[str, int]:
 
 def _known_ids(connection: Connection, names: Sequence[Any]) -> dict[str, int]:
     table = schema.experiments
-    ids: dict[str, int] = {}
-    for some in chunks(names):
-        rows = connection.execute(select(table.c.name, table.c.id).where(table.c.name.in_(some)))
-        ids.update((name, number) for name, number in rows)
-    return ids
+    rows = connection.execute(select(table.c.name, table.c.id).where(table.c.name.in_(names)))
+    return {row.name: row.id for row in rows}
 
 
-def _widen(connection: Connection, spans: Mapping[str, tuple[int, int]]) -> None:
+def widen(connection: Connection, spans: Mapping[str, tuple[int, int]]) -> None:
     """Note when each experiment was seen; last of all, since all writers meet at these rows."""
     table = schema.experiments
     first: BindParameter[int] = bindparam("first")
