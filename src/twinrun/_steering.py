@@ -18,7 +18,7 @@ from twinrun._wakeups import Wakeup
 from twinrun.errors import ConfigurationError
 from twinrun.typing import Controls, OnFailure
 
-__all__ = ["OPERATION", "Steering", "checked_controls"]
+__all__ = ["OPERATION", "Steering", "checked_controls", "checked_seconds"]
 
 OPERATION: Final = "controls"
 """Under this name failures are counted and told."""
@@ -172,6 +172,13 @@ def checked_controls(value: Any) -> Any:
             f"an experiment's name that gives a share within 0..1 or None; not {value!r}"
         )
     return value
+
+
+def checked_seconds(value: Any) -> float:
+    """Take the seconds between two rounds; raises ConfigurationError for what is none above 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        raise ConfigurationError(f"every is a number of seconds above 0, not {value!r}")
+    return float(value)
 
 
 def _checked(share: object, name: str) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twinrun.cli._check import check
 from twinrun.cli._collect import collect
+from twinrun.cli._control import log, pause, ramp, resume
 from twinrun.cli._deliver import deliver
 from twinrun.cli._program import COULD_NOT_TELL, INTERRUPTED, CouldNotTellError, run, twinrun
 from twinrun.cli._report import report
@@ -17,7 +18,11 @@ __all__ = [
     "check",
     "collect",
     "deliver",
+    "log",
+    "pause",
+    "ramp",
     "report",
+    "resume",
     "run",
     "show",
     "twinrun",
