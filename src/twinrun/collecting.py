@@ -58,6 +58,7 @@ def collect_all(
     while not stop.asked:
         try:
             count = consumer.round(wait=not once)
+            teller.works()
             if teller.is_due():
                 teller.tell_of(consumer.look())
             if once and not count and not consumer.claim():
@@ -71,7 +72,6 @@ def collect_all(
             pause = min(max(2 * pause, _SHORTEST_PAUSE), _LONGEST_PAUSE)
             stop.wait(pause * random.uniform(0.5, 1.0))
         else:
-            teller.works()
             pause, has_worked = 0.0, True
 
 
@@ -112,15 +112,15 @@ class _Teller:
         self._next_look = now + _LOOK
         told, self._told = self._told, totals
         for text, more in (
-            ("messages can't be stored, and are set aside", totals.set_aside - told.set_aside),
-            ("mismatches were cut away before they were collected", totals.lost - told.lost),
+            ("can't be stored: set aside", totals.set_aside - told.set_aside),
+            ("with mismatches lost: Redis cut them away unread", totals.lost - told.lost),
             (
-                "gains of tallies were cut away before they were collected: counts are too low",
+                "with gains of tallies lost, counts are too low: Redis cut them away unread",
                 totals.lost_tallies - told.lost_tallies,
             ),
         ):
             if more > 0:
-                self._tell(f"{more:,} {text}.")
+                self._tell(f"{more:,} messages {text}.")
         if now >= self._next_news:
             self._next_news = now + _NEWS
             self._tell(f"{totals.stored:,} messages stored, {totals.waiting:,} waiting.")

@@ -157,10 +157,10 @@ def _said(totals: Totals, keys: transit.Keys) -> str:
             (totals.set_aside, f"can't be stored: set aside in the stream {line(keys.dead)}"),
             (totals.held, "held by other collectors"),
             (totals.waiting, "waiting in Redis"),
-            (totals.lost, "with mismatches lost: Redis cut them away before they were collected"),
+            (totals.lost, "with mismatches lost: Redis cut them away unread"),
             (
                 totals.lost_tallies,
-                "with gains of tallies lost: Redis cut them away before they were collected",
+                "with gains of tallies lost, counts are too low: Redis cut them away unread",
             ),
         )
         if count
