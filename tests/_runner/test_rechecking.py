@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import gc
 import itertools
+import random
+import sys
 import threading
 import time
 import weakref
@@ -672,3 +674,90 @@ def test_the_breaker_is_charged_with_second_runs(
     assert twinrun.flush(WATCHDOG)
     assert len(burnt) == 3
     assert charged[0] >= sum(burnt)
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+def test_a_stack_at_its_end_takes_nothing_from_the_caller(awaited: bool, name: str) -> None:
+    """Wherever it ends: the caller gets what the control has given, if five calls had room."""
+    given: list[int] = []
+    made = Experiment(name, recheck=True, publishers=(), order="control-first")
+
+    def control(calls: int = 5) -> int:
+        if calls:
+            return control(calls - 1)
+        given.append(1)
+        return 1
+
+    async def awaited_control() -> int:
+        return control()
+
+    def call() -> Any:
+        if not awaited:
+            return made.run(control=control, candidate=lambda: 2)
+        coroutine: Any = made.arun(control=awaited_control, candidate=lambda: 2)
+        try:
+            coroutine.send(None)
+        except StopIteration as stop:
+            return stop.value
+        finally:
+            coroutine.close()
+        raise AssertionError("it waits for nothing")
+
+    def deep(depth: int) -> Any:
+        return deep(depth - 1) if depth else call()
+
+    lost = []
+    call()
+    for depth in range(sys.getrecursionlimit() - 250, sys.getrecursionlimit()):
+        given.clear()
+        try:
+            deep(depth)
+        except RecursionError:
+            lost.append(len(given))
+    assert lost
+    assert not any(lost)
+
+
+def test_in_a_storm_of_threads_each_run_is_in_one_count(mode: str, name: str) -> None:
+    """Whatever raises, differs, is late or finds no room."""
+    chance = random.Random(4)
+    lock = threading.Lock()
+
+    def behaviour(value: int) -> Callable[[], float]:
+        def run() -> float:
+            with lock:
+                drawn = chance.random()
+            if drawn < 0.1:
+                raise ValueError("now and then")
+            return value if drawn < 0.8 else drawn
+
+        return run
+
+    made = Experiment(
+        name,
+        mode=mode,
+        recheck=True,
+        baseline=0.5,
+        timeout=10.0,
+        breaker=None,
+        publishers=(),
+        control=behaviour(1),
+        candidate=behaviour(2),
+    )
+
+    def work() -> None:
+        for _ in range(100):
+            with contextlib.suppress(ValueError):
+                made()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert twinrun.flush(WATCHDOG)
+    tally = tallies()[name]
+    assert tally.runs == 400
+    assert sum(tally.outcomes["candidate"].values()) == tally.experiments
+    assert 0 < tally.unstable["candidate"] < tally.outcomes["candidate"][Outcome.MISMATCHED]
+    assert tally.failures == {}

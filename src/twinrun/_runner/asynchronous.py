@@ -77,18 +77,25 @@ async def _execute(plan: Plan, observe: bool) -> Ending:
 
 async def _rechecked(turns: Turns, observe: bool) -> Run:
     """Make the run that is over; run once more what differs, and say whether that repeats."""
-    run = judged_once(turns.over(observe))
-    again: dict[str, Observation] = {}
+    run = turns.over(observe)
     try:
-        with turns.spared():
-            for call in turns.plan.again:
-                if call.name in run.doubts:
-                    ending, taken, spent, stack = await _run_candidate(run.recipe, call)
-                    again[call.name] = _seen(call, ending, taken, spent, stack)
-                    ending.give_up()
+        return await _run_again(turns, judged_once(run))
+    except (RecursionError, MemoryError):  # of our own: the caller has its outcome all the same
+        return run
     except BaseException:  # aimed at the caller
         run.recipe.account.skip("interrupted")
         raise
+
+
+async def _run_again(turns: Turns, run: Run) -> Run:
+    """Run once more what differs in a run that was judged."""
+    again: dict[str, Observation] = {}
+    with turns.spared():
+        for call in turns.plan.again:
+            if call.name in run.doubts:
+                ending, taken, spent, stack = await _run_candidate(run.recipe, call)
+                again[call.name] = _seen(call, ending, taken, spent, stack)
+                ending.give_up()
     return rechecked(run, again) if again else run
 
 

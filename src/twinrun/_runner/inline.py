@@ -100,9 +100,15 @@ def execute(plan: Plan, observe: bool = False) -> Ending:
 
 def _rechecked(turns: Turns, observe: bool) -> Run:
     """Make the run that is over; run once more what differs, and say whether that repeats."""
-    run = judged_once(turns.over(observe))
-    if not run.doubts:
+    run = turns.over(observe)
+    try:
+        return _run_again(turns, judged_once(run))
+    except (RecursionError, MemoryError):  # of our own: the caller has its outcome all the same
         return run
+
+
+def _run_again(turns: Turns, run: Run) -> Run:
+    """Run once more what differs in a run that was judged."""
     again: dict[str, Observation] = {}
     endings: list[Ending] = []
     with turns.spared():
@@ -112,7 +118,7 @@ def _rechecked(turns: Turns, observe: bool) -> Run:
                 endings.append(ending)
         for ending in endings:
             ending.give_up()
-    return rechecked(run, again)
+    return rechecked(run, again) if again else run
 
 
 def _run_control(recipe: Recipe, call: Call) -> tuple[Ending, Observation]:
