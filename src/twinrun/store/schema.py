@@ -25,6 +25,8 @@ __all__ = [
     "controls",
     "exemplars",
     "experiments",
+    "identity",
+    "imported_groups",
     "metadata",
     "mismatch_groups",
     "recent_mismatches",
@@ -47,6 +49,15 @@ schema_version = Table(
     metadata,
     Column("version", Integer, nullable=False, comment="how many migrations this store has seen"),
     comment="one row",
+)
+
+identity = Table(
+    "identity",
+    metadata,
+    Column("one", Integer, primary_key=True, autoincrement=False, comment="1: there is one row"),
+    Column("name", Text, nullable=False, comment="of this store among stores, for ever"),
+    Column("tended_at", BigInteger, nullable=False, comment="when old tallies were rolled up last"),
+    comment="what this store is called, and when it was last looked after",
 )
 
 experiments = Table(
@@ -123,9 +134,9 @@ exemplars = Table(
 recent_mismatches = Table(
     "recent_mismatches",
     metadata,
-    _experiment(),
-    Column("result_id", Text, primary_key=True),
-    Column("fingerprint", Text, primary_key=True),
+    Column("experiment_id", BigInteger, primary_key=True),
+    Column("minute", BigInteger, primary_key=True, comment="when it was recorded"),
+    Column("digest", BigInteger, primary_key=True, comment="of its group and its result's id"),
     Column(
         "id",
         BigInteger,
@@ -135,6 +146,24 @@ recent_mismatches = Table(
         comment="in the order in which they came",
     ),
     comment="what was counted lately, so that a mismatch delivered again counts once",
+    sqlite_with_rowid=False,
+)
+
+imported_groups = Table(
+    "imported_groups",
+    metadata,
+    Column("experiment_id", BigInteger, primary_key=True),
+    Column("fingerprint", Text, primary_key=True),
+    Column("store", Text, primary_key=True, comment="the name of the store that counted them"),
+    Column("count", BigInteger, nullable=False, comment="what the group has of them, with base"),
+    Column("base", BigInteger, nullable=False, comment="of them, what was purged there since"),
+    Column("first_seen", BigInteger, nullable=False),
+    Column("last_seen", BigInteger, nullable=False),
+    ForeignKeyConstraint(
+        ["experiment_id", "fingerprint"],
+        ["mismatch_groups.experiment_id", "mismatch_groups.fingerprint"],
+    ),
+    comment="how many members of a group came from other stores, so that each is taken once",
 )
 
 controls = Table(
