@@ -7,6 +7,7 @@ import datetime
 import os
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Concatenate, Final, ParamSpec, Self, TypeVar
@@ -17,7 +18,7 @@ from sqlalchemy.exc import DatabaseError, DBAPIError
 
 from twinrun._forks import around_fork
 from twinrun.errors import ConfigurationError
-from twinrun.store import reading, schema
+from twinrun.store import reading, schema, upkeep
 from twinrun.store._connections import (
     SQLITE,
     create_private,
@@ -86,6 +87,7 @@ class Store:
         self._file: tuple[int, int] | None = None
         self._ready = False
         self._look_for_file()
+        self._untended_until = time.monotonic() + upkeep.FIRST.total_seconds()
         self._users = 0
         self._use = threading.RLock()
         around_fork(self)
@@ -114,6 +116,15 @@ class Store:
                 add_records(connection, tallies, mismatches)
 
         _persist(add)
+        self._tend()
+
+    def _tend(self) -> None:
+        """Roll up old tallies now and then; what was written stays so, whatever comes of it."""
+        if time.monotonic() < self._untended_until:
+            return
+        self._untended_until = time.monotonic() + upkeep.EVERY.total_seconds()
+        with contextlib.suppress(DBAPIError, OSError):
+            upkeep.tend(self, datetime.datetime.now(datetime.UTC))
 
     def experiments(self) -> list[ExperimentRecord]:
         """Give the experiments by name; when each was last seen is true to ten seconds."""
