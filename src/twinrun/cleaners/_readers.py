@@ -99,6 +99,8 @@ def _read_memoryview(walk: Walk, value: memoryview, kind: type) -> Any:
 
 
 def _read_list(walk: Walk, value: Any, kind: type) -> Any:
+    if kind is list:
+        return walk.items(value, len(value))
     base = list if issubclass(kind, list) else deque
     made = walk.items(base.__iter__(value), base.__len__(value))
     return _native(walk, kind, list, "items", made)
@@ -133,7 +135,7 @@ def _read_slice(walk: Walk, value: slice, kind: type) -> Any:
 
 def _read_dict(walk: Walk, value: dict[Any, Any], kind: type) -> Any:
     size = dict.__len__(value)
-    pairs = list(dict.items(value) if size <= ITEMS else islice(dict.items(value), ITEMS))
+    pairs = [*dict.items(value)] if size <= ITEMS else [*islice(dict.items(value), ITEMS)]
     try:
         made: Any = walk.fields(pairs, is_data=True)
         if size > len(pairs):

@@ -123,15 +123,21 @@ class Walk:
             return self.mark(text)
         if len(text) > _SHORT:
             return self._long(text, limit)
-        innocent = self.shared.innocent
-        if text not in innocent:
-            if not (_INNOCENT.fullmatch(text) and not self.scrubber.patterns) and (
-                not _PLAIN.fullmatch(text) or self.scrubber.scrub(text) != text
-            ):
-                return self._long(text, limit)
-            innocent.add(text)
+        if text not in self.shared.innocent and not self.is_innocent(text):
+            return self._long(text, limit)
         self.size -= len(text) + 4
         return text
+
+    def is_innocent(self, text: str) -> bool:
+        """Whether a short text stays as it is; that is remembered for the next time."""
+        if len(text) > _SHORT:
+            return False
+        if (self.scrubber.patterns or not _INNOCENT.fullmatch(text)) and (
+            not _PLAIN.fullmatch(text) or self.scrubber.scrub(text) != text
+        ):
+            return False
+        self.shared.innocent.add(text)
+        return True
 
     def _long(self, text: str, limit: int) -> str:
         """Give a text that is not known to be plain and short."""
@@ -234,7 +240,7 @@ class Walk:
                 key += "'"
             size -= cost
             kind = type(value)
-            is_text = kind is str and value in innocent
+            is_text = kind is str and (value in innocent or self.is_innocent(value))
             if (is_open and not secret) and (
                 is_text or kind is bool or (kind is int and -_SMALL < value < _SMALL)
             ):
