@@ -29,7 +29,9 @@ from sqlalchemy.orm import (
     relationship,
 )
 
+from twinrun.analysis.wholes import _at
 from twinrun.cleaners import _walk, clean, register_cleaner
+from twinrun.comparators import equal
 from twinrun.errors import ConfigurationError
 
 
@@ -262,6 +264,56 @@ def test_types_that_somebody_derived_are_not_asked():
     assert list(clean(Frame({"a": [1]}))) == ["$type"]
     assert clean(array)["shape"] == [2, 3]
     assert clean(np.ma.array([1, 2], mask=[0, 1]))["shape"] == [2]
+
+
+@pytest.mark.parametrize(
+    ("array", "items"),
+    [
+        (np.arange(6).reshape(2, 3), [[0, 1, 2], [3, 4, 5]]),
+        (np.arange(8).reshape(2, 2, 2), [[[0, 1], [2, 3]], [[4, 5], [6, 7]]]),
+        (np.array(7), [7]),
+        (np.zeros((0, 3)), []),
+        (np.zeros((2, 0)), [[], []]),
+        (np.array([["a", "b"], ["password", "hunter2-hunter2"]]), None),
+        (np.zeros((1,) * 30), [0.0]),
+    ],
+    ids=lambda value: str(getattr(value, "shape", "")),
+)
+def test_an_array_is_nested_as_its_indices_are(array, items):
+    """Its rows are lists, so that a path of a difference leads to what it names."""
+    made = clean(array)
+    assert made["shape"] == list(array.shape)
+    if items is not None:
+        assert made["items"] == items
+    assert "hunter2" not in json.dumps(made)
+
+
+def test_of_a_large_array_the_first_items_are_kept():
+    """A hundred in all, in whole rows where they fit; at each level it is said what is left out."""
+    tall = clean(np.arange(3_000).reshape(1_000, 3))["items"]
+    assert tall[:2] == [[0, 1, 2], [3, 4, 5]]
+    assert (len(tall), tall[33]) == (34, {"$more": 967})
+    wide = clean(np.arange(3_000).reshape(3, 1_000))["items"]
+    assert wide == [[*range(100), {"$more": 900}], {"$more": 2}]
+    deep = clean(np.zeros((50, 50, 50, 50)))["items"]
+    assert sum(type(each) is float for each in flat(deep)) == 100
+    assert len(json.dumps(clean(np.zeros((100, 100, 100, 100))))) < 4_000
+
+
+def flat(items):
+    """Give what is inside of nested lists."""
+    for each in items:
+        yield from flat(each) if isinstance(each, list) else [each]
+
+
+def test_paths_of_differences_lead_into_what_is_shown_of_an_array():
+    """`$[1][1]` names the second item of the second row in both."""
+    one, two = np.zeros((3, 3)), np.zeros((3, 3))
+    two[1, 1] = 2
+    (difference,) = equal.differences(one, two)
+    assert difference.path == "$[1][1]"
+    observed = {"value": clean(two)}
+    assert _at(observed["value"], difference.path) == difference.candidate
 
 
 def test_what_an_array_holds_is_not_asked_either():

@@ -18,6 +18,7 @@ __all__ = ["library_reader", "read_fields"]
 
 _ROWS: Final = 5  # of a frame
 _COLUMNS: Final = 20
+_NESTED: Final = 4  # dimensions of an array that are lists within lists; more are one list
 
 _PATHS: Final = ("PosixPath", "PurePosixPath", "PureWindowsPath", "WindowsPath")
 
@@ -97,9 +98,25 @@ def _read_number(walk: Walk, value: Any, kind: type) -> Any:
 
 
 def _read_array(walk: Walk, value: Any, kind: type) -> Any:
-    first = value.flat[:ITEMS].tolist()
-    parts = {"shape": list(value.shape), "items": walk.items(first, value.size)}
+    left, first = ITEMS, []
+    for size in reversed(value.shape):
+        first.append(slice(min(size, max(left, 1))))
+        left //= max(size, 1)
+    if 1 < value.ndim <= _NESTED:
+        made = _rows(walk, value[tuple(reversed(first))].tolist(), value.shape)
+    else:
+        made = walk.items(value.flat[:ITEMS].tolist(), value.size)
+    parts = {"shape": list(value.shape), "items": made}
     return walk.tagged(kind, {"dtype": walk.text(str(value.dtype)), **parts})
+
+
+def _rows(walk: Walk, rows: list[Any], shape: tuple[int, ...]) -> list[Any]:
+    """Clean the beginning of an array of several dimensions, nested as its indices are."""
+    if len(shape) == 1:
+        return walk.items(rows, shape[0])
+    walk.size -= 6 * len(rows)
+    made = [_rows(walk, row, shape[1:]) for row in rows]
+    return [*made, {"$more": shape[0] - len(rows)}] if shape[0] > len(rows) else made
 
 
 def _read_frame(walk: Walk, value: Any, kind: type) -> Any:
