@@ -63,7 +63,8 @@ def _row(
 def _verdict() -> _IsOpen:
     """Ask for the verdict itself, after n runs of which k mismatched."""
     from twinrun.analysis.policy import Policy
-    from twinrun.analysis.verdict import Status, Window, judge
+    from twinrun.analysis.verdict import Status, judge
+    from twinrun.analysis.window import Window
     from twinrun.result import Outcome
     from twinrun.tally import Tally
 

@@ -189,6 +189,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "analysis.retention",
         "analysis.noise",
         "analysis.against",
+        "analysis.window",
         "analysis.verdict",
         "analysis.summary",
         "analysis",

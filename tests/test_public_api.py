@@ -37,7 +37,7 @@ PUBLIC: dict[str, set[str]] = {
         "tallies",
     },
     "twinrun.analysis": set(),
-    "twinrun.analysis.against": {"Against", "Between", "Pardon", "members", "pardons", "weigh"},
+    "twinrun.analysis.against": {"Against", "Between", "Pardon", "pardons", "weigh"},
     "twinrun.analysis.binomials": {
         "at_least",
         "at_most",
@@ -99,13 +99,13 @@ PUBLIC: dict[str, set[str]] = {
         "RunsCheck",
         "Status",
         "Verdict",
-        "Window",
         "candidates",
         "judge",
         "read",
         "worst",
     },
     "twinrun.analysis.wholes": {"Kept", "kept", "sides"},
+    "twinrun.analysis.window": {"LATE", "Window", "members", "open_window"},
     "twinrun.cleaners": {"clean", "one_line", "payload", "register_cleaner"},
     "twinrun.cli": {
         "COULD_NOT_TELL",

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twinrun.analysis.against import Against, Between, Pardon, members, pardons, weigh
+from twinrun.analysis.against import Against, Between, Pardon, pardons, weigh
 from twinrun.analysis.noise import judged
 from twinrun.analysis.policy import Policy
 from twinrun.errors import ConfigurationError
 from twinrun.paired import PairCounts, PairedRuns
 from twinrun.result import Outcome
-from twinrun.store import Exemplar, GroupRecord
+from twinrun.store import GroupRecord
 from twinrun.tally import Tally
-from verdicts import NOON, group, tally
-
-HOUR = datetime.timedelta(hours=1)
+from verdicts import group, tally
 
 
 def weighed(counted: Tally, groups: list[GroupRecord], **policy: Any) -> Against:
@@ -27,20 +24,6 @@ def weighed(counted: Tally, groups: list[GroupRecord], **policy: Any) -> Against
     pardoned = pardons(groups, "candidate", Policy(**policy), None)
     within = {each.fingerprint: Between(each.count, each.count) for each in groups}
     return weigh(counted, "candidate", groups, pardoned, within)
-
-
-def exemplar(at: datetime.datetime, release: str | None = None) -> Exemplar:
-    """Make a kept member of a group."""
-    return Exemplar(
-        fingerprint="f",
-        result_id="r",
-        sequence=1,
-        payload={},
-        host="h",
-        pid=1,
-        release=release,
-        recorded_at=at,
-    )
 
 
 def test_every_outcome_counts_as_what_it_is() -> None:
@@ -134,34 +117,6 @@ def test_noise_is_pardoned_and_acceptance_stands_over_it() -> None:
     assert pardons(groups, "candidate", Policy(), noise) == {"noisy": Pardon.NOISE}
     accepted = pardons(groups, "candidate", Policy(accepted=["noisy"]), noise)
     assert accepted == {"noisy": Pardon.ACCEPTED}
-
-
-@pytest.mark.parametrize(
-    ("first", "last", "release", "expected"),
-    [
-        (0, 2, None, Between(10, 10)),
-        (-2, -1, None, Between(0, 0)),
-        (-2, 2, None, Between(2, 9)),
-        (-2, 2, "v2", Between(1, 8)),
-    ],
-)
-def test_of_a_group_only_so_much_is_known_of_a_window(
-    first: int, last: int, release: str | None, expected: Between
-) -> None:
-    """Its exemplars tell of themselves, and the rest may be on either side."""
-    kept = [exemplar(NOON - HOUR, "v2"), exemplar(NOON), exemplar(NOON + HOUR, "v2")]
-    seen = group("f", 10, first_seen=NOON + first * HOUR, last_seen=NOON + last * HOUR)
-    assert members(seen, kept, NOON, release) == expected
-
-
-def test_where_all_members_are_kept_nothing_is_unknown() -> None:
-    """As it is for the first twenty."""
-    kept = [exemplar(NOON + n * HOUR, f"v{n % 2}") for n in range(-3, 3)]
-    seen = group("f", 6, first_seen=NOON - 3 * HOUR, last_seen=NOON + 2 * HOUR)
-    assert members(seen, kept, NOON, None) == Between(3, 3)
-    assert members(seen, kept, None, "v1") == Between(3, 3)
-    assert members(seen, kept, NOON, "v1") == Between(1, 1)
-    assert members(seen, (), None, None) == Between(6, 6)
 
 
 @given(st.integers(0, 50), st.integers(0, 50), st.integers(0, 50))

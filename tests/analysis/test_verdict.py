@@ -23,12 +23,12 @@ from twinrun.analysis.verdict import (
     RunsCheck,
     Status,
     Verdict,
-    Window,
     candidates,
     judge,
     read,
     worst,
 )
+from twinrun.analysis.window import Window
 from twinrun.paired import PairCounts, PairedRuns
 from twinrun.result import Outcome
 from twinrun.store import GroupRecord, Mismatch, Store, TallyIncrement

@@ -23,9 +23,9 @@ from twinrun.analysis.verdict import (
     RunsCheck,
     Status,
     Verdict,
-    Window,
     judge,
 )
+from twinrun.analysis.window import Window
 from twinrun.histogram import Histogram
 from twinrun.reports import verdict as for_people
 from twinrun.reports.verdict_markdown import document

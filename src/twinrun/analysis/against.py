@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import enum
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -12,10 +11,10 @@ from twinrun.analysis.noise import Noise, Source
 from twinrun.analysis.policy import Policy
 from twinrun.errors import ConfigurationError
 from twinrun.result import Outcome
-from twinrun.store import Exemplar, GroupRecord
+from twinrun.store import GroupRecord
 from twinrun.tally import Tally
 
-__all__ = ["Against", "Between", "Pardon", "members", "pardons", "weigh"]
+__all__ = ["Against", "Between", "Pardon", "pardons", "weigh"]
 
 
 class Pardon(enum.StrEnum):
@@ -100,28 +99,6 @@ def _is_noise(group: GroupRecord, noise: Noise | None) -> bool:
     """Whether the control differs from itself there as often as the candidate from it."""
     finding = None if noise is None else noise.of_group(group)
     return finding is not None and finding.source is Source.NOISE
-
-
-def members(
-    group: GroupRecord,
-    kept: Iterable[Exemplar],
-    start: datetime.datetime | None,
-    release: str | None,
-) -> Between:
-    """Say how many of a group's members came from a moment on, of one release.
-
-    A group is counted over all time, its exemplars tell their time and release: of those that were
-    not kept it is known only where all are from then on.
-    """
-    if start is not None and group.last_seen < start:
-        return Between()
-    if release is None and (start is None or group.first_seen >= start):
-        return Between(group.count, group.count)
-    chosen = [
-        (start is None or each.recorded_at >= start) and release in (None, each.release)
-        for each in kept
-    ]
-    return Between(sum(chosen), group.count - chosen.count(False))
 
 
 def weigh(

@@ -9,11 +9,12 @@ from typing import TypeAlias
 
 import attrs
 
-from twinrun.analysis.against import Against, Between, Pardon, members, pardons, weigh
+from twinrun.analysis.against import Against, Between, Pardon, pardons, weigh
 from twinrun.analysis.latency import SlowerRuns, medians_by_order, ratio_interval, slower_runs
 from twinrun.analysis.noise import Noise, judged
 from twinrun.analysis.policy import Policy, quantile
 from twinrun.analysis.sequential import Gate, confidence_sequence
+from twinrun.analysis.window import Window, open_window
 from twinrun.histogram import Histogram
 from twinrun.paired import PairedRuns
 from twinrun.result import BASELINE
@@ -31,7 +32,6 @@ __all__ = [
     "RunsCheck",
     "Status",
     "Verdict",
-    "Window",
     "candidates",
     "judge",
     "read",
@@ -146,20 +146,6 @@ Check: TypeAlias = (
 
 
 @attrs.frozen(kw_only=True)
-class Window:
-    """What a verdict is about: what was counted from a moment on, or of one release, or all.
-
-    `age` is the time between the first and the last minute of it; `members` tells of each group,
-    by its fingerprint, how many belong to it.
-    """
-
-    since: datetime.datetime | None = None
-    release: str | None = None
-    age: datetime.timedelta = datetime.timedelta()
-    members: Mapping[str, Between] = attrs.field(factory=dict)
-
-
-@attrs.frozen(kw_only=True)
 class Verdict:
     """Whether one candidate of an experiment may take over, by a policy.
 
@@ -210,21 +196,8 @@ def read(
         ConfigurationError: what the policy accepts begins several groups.
     """
     tally, groups = store.tally(experiment, since, release), store.groups(experiment)
-    span = store.span(experiment, since, release)
-    start = None if since is None or span is None else min(since, span[0])
+    window = open_window(store, experiment, groups, since, release)
     names: Sequence[str | None] = only or candidates(tally) or [None]
-
-    def within(group: GroupRecord) -> Between:
-        is_asked = start is not None or release is not None
-        kept = store.exemplars(group.fingerprint) if is_asked else ()
-        return members(group, kept, start, release)
-
-    window = Window(
-        since=since,
-        release=release,
-        age=span[1] - span[0] if span else datetime.timedelta(),
-        members={group.fingerprint: within(group) for group in groups},
-    )
     return [judge(experiment, name, tally, groups, policy, window) for name in names]
 
 
