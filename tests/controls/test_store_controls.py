@@ -159,7 +159,7 @@ def test_what_befalls_a_store_leaves_the_last_word(path: Path, process: Process,
     say(str(path), "resume", NAME)
     process.until(lambda word, ran, failed: word == 0.5 and 10 < ran < 90)
     errors = process.ends()
-    assert errors.count("controls.unreachable") == (harm != "emptied")
+    assert errors.count("controls.unreachable") == 1 or harm == "emptied"
     assert "Traceback" not in errors
 
 
