@@ -74,6 +74,25 @@ def test_all_that_is_sound_gets_through_and_what_is_not_is_put_aside(batch, coun
     assert len(bench.waiting) == bench.waiting.size == 0
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 100, 1000])
+def test_a_sink_that_is_well_again_gets_ever_more_at_once(count):
+    """A batch that met a hiccup is not handed over in as many calls as it has records."""
+    bench = Bench(1000)
+    for number in range(count):
+        bench.put(number)
+    deliver = bench.sifter._deliver
+
+    def hiccup(records):
+        bench.sifter._deliver = deliver
+        raise ValueError("just once")
+
+    bench.sifter._deliver = hiccup
+    assert bench.round() is (count > 1)  # one alone is left to the next round
+    assert bench.round()
+    assert sorted(bench.delivered) == list(range(count))
+    assert len(bench.calls) <= 1 + math.log2(count + 1)
+
+
 def test_a_sound_batch_is_one_call():
     """Records are tried one by one only where a batch has failed."""
     bench = Bench(100)

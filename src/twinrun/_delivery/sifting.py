@@ -125,12 +125,20 @@ class Sifter(Generic[K]):
     def _sift(
         self, items: list[tuple[K, bytes]], deadline: float, contained: type[BaseException]
     ) -> BaseException | None:
-        """Deliver one by one what failed together, in any order: several may be ill."""
-        error = None
-        for item in self._random.sample(items, len(items)):
-            if time.monotonic() > deadline:
-                break
-            error = self._hand_over([item], contained) or error
+        """Deliver one by one what failed together, in any order: several may be ill.
+
+        As long as that works, ever more of them go together: the sink may be well by now.
+        """
+        error, size = None, 1
+        left = self._random.sample(items, len(items))
+        while left and time.monotonic() <= deadline:
+            together, left = left[:size], left[size:]
+            is_one = size == 1
+            failure = self._hand_over(together, contained)
+            size = 2 * size if failure is None else 1
+            error = failure or error
+            if not is_one:
+                left = together + left  # those that did not get through
         return error
 
     def _note_through(self, keys: Iterable[K]) -> None:
