@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -200,7 +201,7 @@ def find(start: Path) -> Path | None:
     """Find the nearest pyproject.toml with policies, in a directory or in those that hold it."""
     for folder in (start, *start.parents):
         path = folder / "pyproject.toml"
-        if path.is_file() and read(path):
+        if os.path.isfile(path) and read(path):  # false, too, where it may not be looked at
             return path
     return None
 

@@ -102,8 +102,7 @@ def members(
     if group.last_seen < start:
         return Between()
     chosen = [each.recorded_at >= start and release in (None, each.release) for each in kept]
+    least = sum(chosen)
     if group.first_seen >= start:
-        least = max(sum(chosen), group.count - elsewhere)
-    else:
-        least = sum(chosen)
+        least = max(least, group.count - elsewhere)
     return Between(least, group.count - chosen.count(False))

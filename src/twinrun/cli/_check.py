@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -36,24 +37,25 @@ class _WrongUsageError(click.UsageError):
     exit_code = COULD_NOT_TELL
 
 
-@contextmanager
-def _no_answer_in_wrong_usage() -> Iterator[None]:
-    try:
-        yield
-    except click.UsageError as error:
-        raise _WrongUsageError(error.format_message(), error.ctx) from None
-
-
 class _Answering(click.Command):
-    """A command whose exit status is an answer."""
+    """A command whose exit status is an answer: neither wrong usage nor a crash looks like one."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        with _no_answer_in_wrong_usage():
+        try:
             return super().make_context(*args, **kwargs)
+        except click.UsageError as error:
+            raise _WrongUsageError(error.format_message(), error.ctx) from None
 
     def invoke(self, ctx: click.Context) -> Any:
-        with _no_answer_in_wrong_usage():
+        try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            raise _WrongUsageError(error.format_message(), error.ctx) from None
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception:
+            traceback.print_exc()
+            ctx.exit(COULD_NOT_TELL)
 
 
 def _ratios(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
