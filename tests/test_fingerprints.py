@@ -151,6 +151,7 @@ def test_names_are_not_run_together() -> None:
         ("can't open /var/orders/x.json.", "can't open *."),
         ("GET https://a.example/x?y=z failed", "GET * failed"),
         ("key `a b` and “c” and \"d\" and b'e'", "key * and * and * and b*"),
+        ("nicht „Müller“, «Ü» 'Ö'", "nicht *"),
         ("it's the dog's 'bo\\'ne' isn't it", "it's the dog's * isn't it"),
         ("'unfinished and 17", "'unfinished and *"),
         ("cus_NffrFeUfNV2Hib is gone", "* is gone"),
@@ -193,7 +194,7 @@ def test_numbers_and_quoted_texts_in_a_message_do_not_count(words: list[str], da
 
 
 NASTY = [
-    *("'", "' ", "'a ", '"', '" ', '"a\\', "`", "“", "“ ", "b'", "'\\", '"\\\\', "\\", "'a'"),
+    *("'", "' ", "'a ", '"', '" ', '"a\\', "`", "“", "„ ", "«", "b'", "'\\", '"\\\\', "\\", "'a'"),
     *(
         "1",
         "1 ",

@@ -107,12 +107,12 @@ _QUOTED: Final = re.compile(
     r"""
     ' (?: (?<!\w') | (?<=\b[bru]') ) (?: [^'\\] | \\.? | '(?=\w) )*+ (?: '|\Z )
     | " (?: (?<!\w") | (?<=\b[bru]") ) (?: [^"\\] | \\.? | "(?=\w) )*+ (?: "|\Z )
-    | `[^`]*+ (?: `|\Z ) | “[^”]*+ (?: ”|\Z )
+    | `[^`]*+ (?: `|\Z ) | „[^“”]*+ (?: [“”]|\Z ) | “[^”]*+ (?: ”|\Z ) | «[^»]*+ (?: »|\Z )
     """,
     re.VERBOSE | re.DOTALL,
 )
-_ENDS: Final = {"'": "'", '"': '"', "`": "`", "“": "”"}
-_WORD: Final = re.compile(r"""[^\s'"`“”(){}\[\]<>,;=|]+""")
+_ENDS: Final = {"'": "'", '"': '"', "`": "`", "„": "“”", "“": "”", "«": "»"}
+_WORD: Final = re.compile(r"""[^\s'"`„“”«»(){}\[\]<>,;=|]+""")
 _DATA: Final = re.compile(r"[0-9@/~]")
 _NAMED_NUMBER: Final = re.compile(r"[^\W\d_][^:]*\*")  # ORD-*, user_*, sha*
 _NUMBER: Final = re.compile(
@@ -149,7 +149,7 @@ def generalise_text(text: str, *, names: bool = False) -> str:
 
 def _unnamed(quoted: re.Match[str]) -> str:
     """Replace what is quoted; what nothing ends is no quote."""
-    return "*" if len(quoted[0]) > 1 and quoted[0][-1] == _ENDS[quoted[0][0]] else quoted[0]
+    return "*" if len(quoted[0]) > 1 and quoted[0][-1] in _ENDS[quoted[0][0]] else quoted[0]
 
 
 def _kept_name(quoted: re.Match[str]) -> str:
