@@ -116,6 +116,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "_kinds",
         "_delivery.counts",
         "_delivery.waiting",
+        "_delivery.losses",
         "_delivery.sifting",
         "_delivery.spooled",
         "_delivery.exits",

@@ -9,15 +9,16 @@ import os
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sized
+from collections.abc import Sized
 from typing import TYPE_CHECKING, Any, Final
 
 from twinrun._delivery import exits
 from twinrun._delivery.counts import Counts
 from twinrun._delivery.exits import before_exit
+from twinrun._delivery.losses import Losses
 from twinrun._delivery.sifting import Sifter
 from twinrun._delivery.spooled import Spooled
-from twinrun._delivery.waiting import Entry, Request, Total, Waiting, totals_of
+from twinrun._delivery.waiting import Entry, Request, Waiting
 from twinrun._forks import after_fork_in_child
 from twinrun._threads import start_thread
 from twinrun._wakeups import Wakeup
@@ -85,6 +86,8 @@ class Delivery:
     def after_fork(self) -> None:
         """Start afresh: nothing queued, nothing counted, nobody watched, no thread."""
         self._pid = os.getpid()
+        losses = self._losses = Losses()
+        self._ledgers = losses.ledgers
         waiting = self._waiting = Waiting(self._capacity, self._max_bytes)
         deliver, batch = self._sink.deliver, self._batch
         self._sifters: list[tuple[Sized, Sifter[Any]]] = [
@@ -92,13 +95,10 @@ class Delivery:
         ]
         self._spooled: Spooled | None = None
         if self._spool is not None:
-            spooled = self._spooled = Spooled(self._spool, waiting, self._lose, self._tell)
+            spooled = self._spooled = Spooled(self._spool, waiting, losses.evict, self._tell)
             aside = spooled.put_aside
             self._sifters.insert(0, (spooled, Sifter(spooled, deliver, batch, aside)))
-        self._ledgers: dict[str, Ledger] = {}
-        self._dropped: dict[str, Total] = {}
-        self._evicted: dict[str, Total] = {}
-        self._lost_told = self._left_behind = 0
+        self._left_behind = 0
         self._flushes: deque[Request] = deque()
         self._wake: Wakeup | None = None
         self._turns: dict[str, Any] = {}  # the lock that is held by whoever delivers
@@ -106,6 +106,7 @@ class Delivery:
         self._start_after = -math.inf
         self._worker: int | None = None
         self._closed: str | None = None  # the reason for which nothing is taken any more
+        self._last: Request | None = None  # what an exit asks for when all is counted
         self._failures = 0  # since it last worked
         self._next_try = self._next_idle = -math.inf
         self._random = random.Random()
@@ -140,7 +141,7 @@ class Delivery:
         if self._spooled is not None:
             self._spooled.book_losses()
             counts.update(self._spooled.counts())
-        return Counts(**counts, dropped=totals_of(self._dropped), evicted=totals_of(self._evicted))
+        return Counts(**counts, dropped=self._losses.dropped, evicted=self._losses.evicted)
 
     def put(self, record: bytes, experiment: str) -> bool:
         """Queue a record; False if it was dropped instead, which is counted."""
@@ -174,7 +175,7 @@ class Delivery:
 
     def _drop(self, reason: str, experiment: str) -> None:
         """Count a record that is not accepted; it may be for want of a worker."""
-        self._count(self._dropped, reason, {experiment: 1})
+        self._losses.drop(reason, experiment)
         if self._closed is None:
             self.start()
 
@@ -233,15 +234,23 @@ class Delivery:
             finally:
                 request.forsaken = True
         if self._closed is not None:
-            return not self._evicted and not self._left_behind
+            return not self._losses.evicted and not self._left_behind
         if self._worker is not None:
             return False  # the worker itself asks
-        return self._round(deadline) and not self._news_of_loss()
+        return self._round(deadline) and not self._losses.is_news()
 
     def end(self) -> None:
         """Take nothing more: the process exits."""
         if self._closed is None:
             self._close("exit")
+
+    def ask_last(self) -> Request | None:
+        """Ask the worker to show the ledgers once more, which were told of what is given up."""
+        if self._idle is None or self._worker is None or self._closed != "exit":
+            return None
+        self._last = Request()
+        self._alarm()
+        return self._last
 
     def _close(self, reason: str) -> None:
         self._closed = reason
@@ -272,32 +281,12 @@ class Delivery:
     def _give_up(self) -> None:
         """Once closed, drop what is left, each record counted by whoever takes it out."""
         left = self._waiting.give_up()
-        self._lose(self._closed or "closed", Counter(entry[3] for entry in left))
+        self._losses.evict(self._closed or "closed", Counter(entry[3] for entry in left))
 
     def _put_aside(self, entry: Entry, record: bytes) -> None:
         """Give up a record that the sink never takes."""
         if self._waiting.remove(entry):
-            self._lose("poison", {entry[3]: 1})
-
-    def _lose(self, reason: str, losses: Mapping[str, int]) -> None:
-        """Count what was accepted and is given up."""
-        self._count(self._evicted, reason, losses)
-
-    def _count(self, totals: dict[str, Total], reason: str, losses: Mapping[str, int]) -> None:
-        """Count what is lost, and tell the ledgers of its experiments."""
-        for experiment, number in losses.items():
-            total = totals.get(reason) or totals.setdefault(reason, Total())
-            total.plus(number)
-            ledger = self._ledgers.get(experiment)
-            if ledger is not None:
-                with contextlib.suppress(Exception):
-                    ledger.drop(reason, number)
-
-    def _news_of_loss(self) -> bool:
-        """Whether anything accepted was given up since this was last asked."""
-        lost = sum(totals_of(self._evicted).values())
-        news, self._lost_told = lost > self._lost_told, lost
-        return news
+            self._losses.evict("poison", {entry[3]: 1})
 
     def _work(self, waiting: Waiting) -> None:
         """Be the worker: deliver in rounds until closed; outlive everything a sink may raise."""
@@ -309,6 +298,13 @@ class Delivery:
             if self._closed is None and self._waiting is waiting:
                 with contextlib.suppress(BaseException):  # no error of ours ends it either
                     self._round(by_worker=True)
+        while self._closed == "exit" and self._waiting is waiting:
+            if self._last is not None:
+                with contextlib.suppress(BaseException):
+                    self._be_idle(asked=True)
+                self._last.answered.set()
+                break
+            wake.wait(self._interval)
 
     def _pause(self) -> float:
         """Give the seconds until the next round."""
@@ -346,7 +342,7 @@ class Delivery:
 
     def _answer(self, asked: list[Request], done: bool) -> None:
         """Answer the flushes that were asked for, or keep them for the next round."""
-        lost = done and bool(asked) and self._news_of_loss()
+        lost = done and bool(asked) and self._losses.is_news()
         for request in asked:
             if done:
                 request.lost = lost

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any, Final, Protocol
 
@@ -19,6 +19,13 @@ __all__ = ["EXIT_SECONDS", "Ending", "at_exit", "before_exit", "hook"]
 
 EXIT_SECONDS: Final = 2.0
 """So long an exiting process waits for everything that runs or is queued anywhere."""
+
+_FOR_RUNS: Final = 0.75
+_FOR_RECORDS: Final = 0.9
+"""Up to these shares of it what runs is waited for, and what is queued; then losses are counted.
+
+In what remains sinks are told of the counts, which have the losses then.
+"""
 
 
 class Ending(Protocol):
@@ -32,6 +39,9 @@ class Ending(Protocol):
 
     def end(self) -> None:
         """Take nothing more, and count what is left."""
+
+    def ask_last(self) -> Request | None:
+        """Ask, once everything has ended, for the counts to be written as they are now."""
 
 
 _USED_LATE: Final = (
@@ -105,17 +115,24 @@ def hook() -> None:
 def _pause() -> None:
     """Deliver what is there at an end after which more may come."""
     if _hooked == [os.getpid()] and _is_child():
-        _drain()
+        with _timed() as left:
+            _drain(left, 1.0)
 
 
 def _end() -> None:
-    """Deliver what is there, then count what is lost."""
+    """Deliver what is there, count what is lost, and have that told."""
     if _hooked != [os.getpid()]:
         return  # a forked child that delivers nothing runs its parent's hooks
-    _drain()
+    with _timed() as left:
+        _drain(left, _FOR_RECORDS)
     for ending in list(_open):
-        with contextlib.suppress(BaseException):  # as in `_drain`
+        with contextlib.suppress(BaseException):  # as in `_timed`
             ending.end()
+    with _timed() as left:
+        deadline = time.monotonic() + left
+        for request in [ending.ask_last() for ending in list(_open)]:
+            if request is not None:
+                request.wait(deadline)
 
 
 def _is_child() -> bool:
@@ -124,18 +141,24 @@ def _is_child() -> bool:
     return process is not None and process.parent_process() is not None
 
 
-def _drain() -> None:
-    """Give everything of this process what is left of its two seconds."""
+@contextlib.contextmanager
+def _timed() -> Iterator[float]:
+    """Give what is left of this process's two seconds, and take off what is spent of it."""
     start = time.monotonic()
-    deadline = start + max(0.0, EXIT_SECONDS - _spent[0])
     try:
-        for drain in list(_first):
-            with contextlib.suppress(Exception):
-                drain(deadline)
-        asked = [(ending, ending.ask()) for ending in list(_open)]
-        for ending, request in asked:
-            ending.wait_for(request, deadline)
+        yield max(0.0, EXIT_SECONDS - _spent[0])
     except BaseException:  # a signal's handler: whoever interrupts an exit wants it to be over
         _spent[0] = EXIT_SECONDS
     else:
         _spent[0] += time.monotonic() - start
+
+
+def _drain(seconds: float, for_records: float) -> None:
+    """Wait for everything of this process, for these shares of so many seconds."""
+    start = time.monotonic()
+    for drain in list(_first):
+        with contextlib.suppress(Exception):
+            drain(start + seconds * _FOR_RUNS)
+    asked = [(ending, ending.ask()) for ending in list(_open)]
+    for ending, request in asked:
+        ending.wait_for(request, start + seconds * for_records)
