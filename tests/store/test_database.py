@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from evidence import NOON, increment, mismatch, payload, run_sql, writer
 from twinrun.errors import ConfigurationError
 from twinrun.histogram import Histogram
+from twinrun.paired import PairCounts, PairedRuns
 from twinrun.result import Outcome
-from twinrun.store import Store, _recent, grouping
+from twinrun.store import Store, _recent, grouping, reading
 from twinrun.tally import Tally
 
 # Opening -----------------------------------------------------------------------------------------
@@ -77,18 +78,42 @@ def test_an_unknown_experiment_has_an_empty_tally_and_no_groups(store):
     assert store.exemplars("nobody") == []
 
 
-counts = st.dictionaries(st.sampled_from(["a", "b"]), st.integers(1, 5), max_size=2)
-histograms = st.builds(Histogram.of, st.lists(st.floats(1e-6, 10), min_size=1, max_size=4))
+words = st.sampled_from(["new", "scale", "counts", "zero"])
+counts = st.dictionaries(words, st.integers(1, 5), max_size=2)
+histograms = st.builds(Histogram.of, st.lists(st.floats(0, 10), min_size=1, max_size=4))
+pair_counts = st.builds(PairCounts, st.integers(1, 5), st.integers(0, 5), st.integers(0, 5))
 tallies = st.builds(
     Tally,
     experiments=st.integers(0, 9),
     outcomes=st.dictionaries(
-        st.just("new"), st.dictionaries(st.sampled_from(Outcome), st.integers(1, 5), min_size=1)
+        words, st.dictionaries(st.sampled_from(Outcome), st.integers(1, 5), min_size=1)
     ),
     skipped=counts,
     dropped=counts,
-    durations=st.dictionaries(st.sampled_from(["control", "new"]), histograms, max_size=2),
+    durations=st.dictionaries(words, histograms, max_size=2),
+    ratios=st.dictionaries(words, st.dictionaries(words, histograms, min_size=1), max_size=2),
+    ignored=st.dictionaries(
+        words, st.dictionaries(words, st.integers(1, 5), min_size=1), max_size=2
+    ),
+    paired=st.dictionaries(
+        words,
+        st.builds(
+            PairedRuns,
+            runs=st.integers(1, 9),
+            whole=pair_counts,
+            places=st.dictionaries(words, pair_counts),
+            uncounted=counts,
+        ),
+        max_size=2,
+    ),
 )
+
+
+@given(st.lists(tallies, max_size=4))
+def test_tallies_as_they_are_kept_add_up_like_tallies(parts):
+    """Whatever names are counted, numbers of JSON come to what the values come to."""
+    kept = [json.dumps(tally.as_dict()) for tally in parts]
+    assert reading.summed(kept) == sum(parts, start=Tally())
 
 
 names = map("e{}".format, itertools.count())  # for each example, as they share a store
@@ -103,6 +128,56 @@ def test_any_split_of_a_tally_into_increments_adds_up_to_it(store, parts):
         at = NOON + datetime.timedelta(minutes=minutes)
         store.write([increment(tally, process, at, name)])
     assert store.tally(name) == sum((tally for tally, _, _ in parts), start=Tally())
+
+
+def test_clocks_that_go_wrong_lose_nothing(store):
+    """Hosts whose clocks are fast, slow or absurd are counted, each under its own time."""
+    times = [
+        datetime.datetime(1901, 1, 1, tzinfo=datetime.UTC),
+        NOON - datetime.timedelta(minutes=7),
+        NOON,
+        NOON + datetime.timedelta(days=1),
+        datetime.datetime(9999, 12, 31, 23, 59, tzinfo=datetime.UTC),
+    ]
+    for number in (2, 4, 0, 3, 1):
+        at = times[number]
+        store.write(
+            [increment(Tally(experiments=10**number), f"host{number}", at, sequence=0)],
+            [mismatch(number, recorded_at=at)],
+        )
+    assert store.tally("e").experiments == 11111
+    assert store.tally("e", since=NOON).experiments == 11100
+    (experiment,), (group,) = store.experiments(), store.groups("e")
+    for record in (experiment, group):
+        assert (record.first_seen, record.last_seen) == (times[0], times[-1])
+    assert store.span("e") == (times[0], times[-1])
+
+
+def test_when_an_experiment_was_last_seen_is_not_written_all_the_time(store, url):
+    """All writers meet at that row: it is left alone while it is right to ten seconds."""
+    seconds = [0, 1, 9.9, 10.5, 12, 30]
+    seen = []
+    for second in seconds:
+        store.write([increment(Tally(experiments=1), at=NOON + datetime.timedelta(seconds=second))])
+        seen.append((store.experiments()[0].last_seen - NOON).total_seconds())
+    assert seen == [0, 0, 0, 10.5, 10.5, 30]
+
+
+def test_names_longer_than_an_index_takes_are_stored(store):
+    """Texts that nothing could be found by otherwise are cut, each to something of its own."""
+    noise = random.Random(1)
+    names = ["".join(chr(noise.randrange(0x100, 0xD000)) for _ in range(5000)) for _ in range(2)]
+    for name in names:
+        changes = {"fingerprint": name, "result_id": name, "release": name, "reason": name}
+        store.write(
+            [increment(Tally(experiments=1), name, experiment=name, release=name, sequence=0)],
+            [mismatch(experiment=name, candidate=name, **changes)],
+        )
+    for name in names:
+        assert store.tally(name, release=name).experiments == 1
+        assert [exemplar.sequence for exemplar in store.exemplars(name)] == [1]
+        assert store.groups(name)[0].candidate == name
+    assert len({record.name for record in store.experiments()}) == 2
 
 
 # Groups and exemplars ----------------------------------------------------------------------------
