@@ -185,7 +185,7 @@ def _made(
     calls = {control: Call(control, lineup.control, args, kwargs, None, by_name)}
     for name, function in candidates.items():
         calls[name] = _apart(recipe, lineup, args, kwargs, name, function)
-    again = calls_again(recipe, lineup, args, kwargs, candidates)
+    again = calls_again(recipe, lineup, args, kwargs, candidates) if recipe.recheck else ()
     order = ordered(recipe, control, tuple(calls))
     return Plan(
         recipe,
@@ -205,13 +205,11 @@ def calls_again(
     kwargs: dict[str, Any],
     candidates: Mapping[str, Behaviour],
 ) -> tuple[Call, ...]:
-    """Make, with `recheck`, what may run once more: the control, and each candidate; else nothing.
+    """Make what may run once more with `recheck`: the control, and each candidate.
 
     Raises:
         Skip: the arguments can't be copied; the control runs alone.
     """
-    if not recipe.recheck:
-        return ()
     behaviours = {lineup.control_name: lineup.control, **candidates}
     return tuple(
         [

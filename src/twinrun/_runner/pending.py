@@ -383,7 +383,8 @@ def _begin(
             part.args, part.kwargs = isolated(recipe, lineup, args, kwargs)
             part.arguments = arguments_of(recipe, lineup, part.args, part.kwargs)
         run.arguments = arguments_of(recipe, lineup, args, kwargs)
-        run.again = calls_again(recipe, lineup, args, kwargs, candidates)
+        if recipe.recheck:
+            run.again = calls_again(recipe, lineup, args, kwargs, candidates)
         run.context = context_of(recipe, context, args, kwargs)
         run.caller = copy_context()
         run.spare_handled()

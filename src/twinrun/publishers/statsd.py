@@ -37,7 +37,7 @@ class StatsdPublisher:
     - `<prefix>.<experiment>.runs`, `.experiments` (runs in which candidates ran)
     - `<prefix>.<experiment>.skipped.<reason>`, `.failures.<operation>`, `.dropped.<reason>`
     - `<prefix>.<experiment>.<candidate>.matched`, `.mismatched`, `.ignored`, `.timed_out`,
-      `.inconclusive`, `.raised`
+      `.inconclusive`, `.raised`, `.unstable` (mismatches that did not repeat, with `recheck`)
     - `<prefix>.<experiment>.<name>.duration`: a timer in milliseconds, of the control and of each
       candidate
 
