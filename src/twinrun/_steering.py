@@ -84,8 +84,6 @@ class Steering:
 
     def _start(self) -> None:
         """Start the thread, unless somebody does; where there is none, another use tries again."""
-        from twinrun._delivery.exits import before_exit
-
         turn = self._turn
         try:
             token = turn.pop()
@@ -93,6 +91,8 @@ class Steering:
             return
         is_taken = False
         try:
+            from twinrun._delivery.exits import before_exit
+
             before_exit(self._stop)
             start_thread(self._serve, self.controls, self._wake, self._over)
             is_taken = True

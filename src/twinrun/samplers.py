@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from math import inf, log, log1p
 from typing import Any, Final
 
@@ -14,8 +15,8 @@ from twinrun._forks import after_fork_in_child
 __all__ = ["Breaker", "Coin", "Dice", "chosen"]
 
 _LONGEST_GAP: Final = 4096
-_MANY_BLOCKS: Final = 256
-_KEPT_BLOCKS: Final = 8
+_MANY_BLOCKS: Final = 512
+_KEPT_BLOCKS: Final = 256
 
 
 class Dice(random.Random):
@@ -75,7 +76,8 @@ class Coin:
         There 0 is no, 1 is yes, and 2 means that new answers are due: ask here then.
         """
         if self._asked is not None:
-            self._asked()
+            with suppress(RecursionError):  # another answer that is due will be told
+                self._asked()
         answer = next(self.answers, 2)
         while answer == 2:
             with self._drawing:

@@ -42,7 +42,10 @@ def runner(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
         return _alone(recipe, lineup, reason)
     if recipe.mode != "inline" and is_simple(recipe, lineup):
         return handover(recipe, lineup)
-    return quick(recipe, lineup) if _is_simple(recipe, lineup) else _thorough(recipe, lineup)
+    if _is_simple(recipe, lineup):
+        return quick(recipe, lineup)
+    run = _thorough(recipe, lineup)
+    return _dark(recipe, lineup, run) if recipe.sample == 0 else run
 
 
 def _streamed(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
@@ -63,7 +66,8 @@ def _streamed(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
     reason = _never(recipe, lineup)
     if reason is not None:
         return functions.as_kind(_alone(recipe, lineup, reason), lineup.kind)
-    return functions.runner(recipe, lineup)
+    run = functions.runner(recipe, lineup)
+    return functions.as_kind(_dark(recipe, lineup, run), lineup.kind) if recipe.sample == 0 else run
 
 
 def _awaited(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
@@ -119,6 +123,21 @@ def _alone(recipe: Recipe, lineup: Lineup, reason: str) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> Any:
         next(ticks[current.blocked])
         return control(*args, **kwargs)
+
+    return run
+
+
+def _dark(recipe: Recipe, lineup: Lineup, live: Callable[..., Any]) -> Callable[..., Any]:
+    """Make the function for an experiment that is off until live control says a share."""
+    control, account, current = lineup.control, recipe.account, settings.current
+    coin = account.coin(0.0)
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        if account.word is None and current.blocked is None:
+            answer = next(coin.answers, 2)
+            if not answer or (answer == 2 and not coin.ask()):
+                return control(*args, **kwargs)
+        return live(*args, **kwargs)
 
     return run
 
