@@ -160,6 +160,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "_runner.templates",
         "_runner.handover",
         "_runner.quick",
+        "_runner.abandoned",
         "_runner.awaiting",
         "_runner.driving",
         "_runner.tasks",

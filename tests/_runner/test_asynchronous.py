@@ -515,6 +515,50 @@ def test_arun_awaits_whatever_can_be_awaited(
     run(main())
 
 
+@pytest.mark.skipif(not hasattr(inspect, "markcoroutinefunction"), reason="needs Python 3.12")
+@pytest.mark.parametrize("given", AWAITABLES)
+@pytest.mark.parametrize("order", ["control-first", "control-last"])
+def test_a_function_that_is_marked_as_a_coroutine_function_may_give_any_awaitable(
+    run: Run, given: Callable[[], Any], order: str, named: str
+) -> None:
+    """A decorator that hands a coroutine on, or a future of one, marks what it makes so."""
+    mark = inspect.markcoroutinefunction
+
+    async def main() -> None:
+        made = experiment(named, candidate=mark(lambda: given()), order=order, publishers=())(two)
+        both = experiment(
+            f"{named} both",
+            candidate=two,
+            order=order,
+            publishers=(),
+        )(mark(lambda: given()))
+        for _ in range(3):
+            assert await made() == await both() == 2
+
+    run(main())
+    for name in (named, f"{named} both"):
+        assert tallies()[name].outcomes["candidate"] == {Outcome.MATCHED: 3}
+
+
+@pytest.mark.skipif(not hasattr(inspect, "markcoroutinefunction"), reason="needs Python 3.12")
+def test_what_a_future_of_a_marked_candidate_raises_is_evidence(run: Run, named: str) -> None:
+    """It is what the candidate raised, as if it were a coroutine function."""
+
+    def failing() -> asyncio.Future[int]:
+        future = asyncio.get_running_loop().create_future()
+        future.set_exception(Boom("late"))
+        return future
+
+    async def main() -> None:
+        results: list[Result] = []
+        marked = inspect.markcoroutinefunction(failing)
+        made = experiment(named, candidate=marked, publishers=[results.append])(two)
+        assert await made() == 2
+        assert isinstance(results[0].candidates[0].exception, Boom)
+
+    run(main())
+
+
 def test_arun_runs_several_candidates_and_a_named_control(run: Run, named: str) -> None:
     """Each in its turn, compared with the control."""
 

@@ -8,22 +8,19 @@ is ours here: the context in which it is called tells.
 
 from __future__ import annotations
 
-import inspect
-import os
 from asyncio import AbstractEventLoop, CancelledError, Future, Task, TimerHandle
-from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, ContextVar
-from functools import cache
-from inspect import CORO_CREATED
 from time import perf_counter_ns, thread_time_ns
 from types import CoroutineType
 from typing import Any, Final
 
+from twinrun._runner.abandoned import put_away
 from twinrun._runner.awaiting import (
     awaited_by,
     current_task,
     is_to_be_cancelled,
+    settled,
     shorten,
     where,
     without_frame,
@@ -34,15 +31,12 @@ from twinrun._runner.scope import CANDIDATE, scope
 from twinrun.observation import NOTHING
 from twinrun.typing import Behaviour
 
-__all__ = ["Drive", "put_away"]
+__all__ = ["Drive"]
 
 _CLOSINGS: Final = 10
 """So often a candidate is closed that goes on to wait for something when it is closed."""
 
 _driven: ContextVar[object] = ContextVar("twinrun_driven", default=None)
-
-_put_away: deque[Any] = deque(maxlen=1000)
-"""Coroutines that are kept as they are: Python would close them, which they may not let happen."""
 
 
 class Drive:
@@ -353,6 +347,8 @@ def _begin(
     _driven.set(mark)
     scope.set(CANDIDATE)
     coroutine = function(*args, **kwargs)
+    if type(coroutine) is not CoroutineType:  # the function is but marked as a coroutine function
+        coroutine = settled(coroutine)
     mark.append(coroutine)
     return coroutine.send(None)
 
@@ -362,26 +358,6 @@ def _marked(context: Context) -> object:
     mark = object()
     context.run(_driven.set, mark)
     return mark
-
-
-def put_away(coroutine: Any) -> None:
-    """Keep a coroutine that nothing ends, or that can't be ended since its event loop is closed.
-
-    Where Python deletes one that does not let itself be closed, it complains; and without a loop
-    one may spin for ever.
-    """
-    if inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == CORO_CREATED:
-        coroutine.close()
-        return
-    _put_away.append(coroutine)
-    _keep_until_the_end()
-
-
-@cache
-def _keep_until_the_end() -> None:
-    """Have the interpreter itself hold the coroutines: it lets go of its fork hooks last."""
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_put_away.__len__)
 
 
 def _ended(aimed: Ending | None) -> Ending:

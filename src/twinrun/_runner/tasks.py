@@ -12,10 +12,11 @@ from typing import Any, Final
 
 from twinrun import settings
 from twinrun._forks import after_fork_in_child
+from twinrun._runner.abandoned import put_away
 from twinrun._runner.awaiting import calling, run_control
 from twinrun._runner.background import kept
 from twinrun._runner.behaviours import Lineup
-from twinrun._runner.driving import Drive, put_away
+from twinrun._runner.driving import Drive
 from twinrun._runner.endings import Ending
 from twinrun._runner.gates import Call
 from twinrun._runner.pending import Part, Pending, begin
