@@ -241,7 +241,7 @@ def test_the_time_grows_with_the_length_alone(work: Callable[[str], str], unit: 
     def cost(size: int) -> float:
         text = f"x {unit * (size // len(unit))}"
         before = time.thread_time()
-        for end in ("", "!", "\\", "?"):
+        for end in ("!", "\\"):
             work(text + end)
         return time.thread_time() - before
 

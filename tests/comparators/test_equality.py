@@ -6,6 +6,7 @@ import collections
 import dataclasses
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from random import Random
 from typing import Any, NamedTuple
 from unittest.mock import ANY
 
@@ -13,9 +14,11 @@ import attrs
 import numpy
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from strategies import pairs, plain
 from twinrun.comparators import equal, exact, loose
+from twinrun.comparators._glances import confused
 from twinrun.comparators._verdicts import same_classes
 
 NAN = float("nan")
@@ -37,6 +40,31 @@ def truths_alike(a: Any, b: Any) -> bool:
     if isinstance(a, list | tuple):
         return all(map(truths_alike, a, b))
     return isinstance(a, bool) is isinstance(b, bool)
+
+
+def turned(value: Any, random: Random) -> Any:
+    """Build a value again with some of its truth values as numbers, and the reverse."""
+    if isinstance(value, dict):
+        return {key: turned(part, random) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(turned(part, random) for part in value)
+    if isinstance(value, bool | int) and value in (0, 1) and random.random() < 0.2:
+        return int(value) if isinstance(value, bool) else bool(value)
+    return value
+
+
+@given(plain(), st.randoms(use_true_random=False))
+def test_what_a_glance_finds_the_walk_finds_too(value: Any, random: Random) -> None:
+    """The verdict and the differences agree, and are right of all that a glance takes in."""
+    other = turned(value, random)
+    assert value == other
+    found = equal.differences(value, other)
+    assert equal(value, other) is not bool(found)
+    assert all(isinstance(d.control, bool) is not isinstance(d.candidate, bool) for d in found)
+    if truths_alike(value, other):
+        assert not found
+    if isinstance(value, dict | list | tuple) and confused(value, other):
+        assert found
 
 
 @attrs.frozen
