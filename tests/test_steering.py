@@ -134,11 +134,11 @@ def test_a_word_replaces_the_share_of_every_kind_of_experiment(
     name = f"steered {kind} {own}"
     call = _calls()[kind](name, sample=(lambda: 0.5) if own == "callable" else own)
     call()
-    plain = {0.0: (0.0, 0.0), 0.5: (0.4, 0.6), 1.0: (1.0, 1.0), "callable": (0.4, 0.6)}[own]
-    for word, bounds in ((0.0, (0.0, 0.0)), (1.0, (1.0, 1.0)), (0.2, (0.1, 0.3)), (None, plain)):
+    plain = {0.0: (0.0, 0.0), 0.5: (0.25, 0.75), 1.0: (1.0, 1.0), "callable": (0.25, 0.75)}[own]
+    for word, bounds in ((0.0, (0.0, 0.0)), (1.0, (1.0, 1.0)), (0.2, (0.02, 0.45)), (None, plain)):
         said.words[name] = word
         said.asked()
-        assert bounds[0] <= share_of(call, name, 300) <= bounds[1], word
+        assert bounds[0] <= share_of(call, name, 150) <= bounds[1], word
 
 
 def test_a_ramp_keeps_who_was_in(said: Said) -> None:

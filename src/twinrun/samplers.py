@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from math import inf, log, log1p
 from typing import Any, Final
 
@@ -76,8 +75,10 @@ class Coin:
         There 0 is no, 1 is yes, and 2 means that new answers are due: ask here then.
         """
         if self._asked is not None:
-            with suppress(RecursionError):  # another answer that is due will be told
+            try:  # noqa: SIM105, a suppress costs as much as the answer
                 self._asked()
+            except RecursionError:  # it will be told of another answer that is due
+                pass
         answer = next(self.answers, 2)
         while answer == 2:
             with self._drawing:
