@@ -44,31 +44,27 @@ def _wrong(unit_price: int, quantity: int, *, country: str) -> dict[str, int]:
 def measure(redis_url: str, stores: dict[str, str], number: int) -> dict[str, dict[str, float]]:
     """Measure with so many records of each kind; gives rows of figures by what they are of."""
     rows = {}
-    for name, url in stores.items():
-        for collectors in (1, 2):
-            with _stream(redis_url, number) as (keys, published):
-                rows |= published
-                given = redis_url, url, keys.stream
-                row = f"collect into {name}, collectors: {collectors}"
-                rows[row] = _collected(given, collectors, 2 * number)
+    for kind in ("mismatches", "gains"):
+        for name, url in stores.items():
+            for collectors in (1, 2):
+                with _stream(redis_url, kind, number) as (stream, published):
+                    rows[f"publish {kind}"] = published
+                    given = redis_url, url, stream
+                    row = f"collect {kind} into {name}, collectors: {collectors}"
+                    rows[row] = _collected(given, collectors, number)
     return rows
 
 
 @contextlib.contextmanager
-def _stream(redis_url: str, number: int) -> Iterator[tuple[Keys, dict[str, dict[str, float]]]]:
-    """Publish so many new records of each kind to a stream of their own; measure that, too."""
+def _stream(redis_url: str, kind: str, number: int) -> Iterator[tuple[str, dict[str, float]]]:
+    """Publish so many new records of one kind to a stream of their own; measure that, too."""
     keys = Keys(f"bench-{time.time_ns()}")
     publisher = RedisPublisher(redis_url, stream=keys.stream, maxlen=10 * number)
-    made = {"mismatches": _mismatches(publisher, number), "gains of tallies": _gains(number)}
+    is_gain = kind == "gains"
+    records = _gains(number) if is_gain else _mismatches(publisher, number)
     with client(redis_url) as redis:
         try:
-            yield (
-                keys,
-                {
-                    f"publish {kind}": _publish(publisher, redis, stream, records)
-                    for (kind, records), stream in zip(made.items(), keys.streams, strict=True)
-                },
-            )
+            yield keys.stream, _publish(publisher, redis, keys.streams[is_gain], records)
         finally:
             redis.delete(*keys.streams, keys.counts, keys.dead)
             publisher.close()
@@ -85,10 +81,11 @@ def _mismatches(publisher: Any, number: int) -> list[bytes]:
 
 def _gains(number: int) -> list[bytes]:
     """Make the records of what many processes' tallies gained."""
-    compared = twinrun.experiment("bench.fleet", candidate=quote, publishers=())(quote)
+    name = f"bench.fleet.{time.time_ns()}"
+    compared = twinrun.experiment(name, candidate=quote, publishers=())(quote)
     for each in range(_RUNS):
         compared(125, each % 30, country="DE")
-    tally = twinrun.tallies()["bench.fleet"]
+    tally = twinrun.tallies()[name]
 
     class Ledger:
         name = "bench.fleet"
@@ -212,7 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stores["PostgreSQL"] = postgresql
         rows = measure(redis_url, stores, options.records)
     for row, figures in rows.items():
-        print(f"{row:<42}", *(f"{what} {figure:,.4g};" for what, figure in figures.items()))
+        print(f"{row:<50}", *(f"{what} {figure:,.4g};" for what, figure in figures.items()))
     return 0
 
 
