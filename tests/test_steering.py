@@ -192,6 +192,31 @@ def test_nothing_starts_before_an_experiment_is_used() -> None:
     until(lambda: controls.rounds > 0)
 
 
+def test_many_who_begin_at_once_start_one_thread() -> None:
+    """However many threads use however many experiments for the first time."""
+    asking: set[int] = set()
+
+    def controls(name: str) -> None:
+        asking.add(threading.get_ident())
+
+    configure(controls=controls, publishers=())
+    made = [Experiment(f"storm {n}", control=_plain, candidate=_plain) for n in range(20)]
+    start = threading.Barrier(8)
+
+    def storm() -> None:
+        start.wait(WATCHDOG)
+        for each in made:
+            each()
+
+    threads = [threading.Thread(target=storm) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    until(lambda: len(asking) > 0)
+    assert len(asking) == 1
+
+
 def test_an_experiment_that_is_new_is_asked_for_at_once() -> None:
     """Not only in the next round, which may be far away."""
     controls = Said(**{"steered.new": 0.0})

@@ -130,7 +130,7 @@ def test_a_running_process_obeys_another_one(path: Path, process: Process) -> No
     assert len(errors.splitlines()) == 4
 
 
-@pytest.mark.parametrize("harm", ["removed", "damaged", "emptied", "no file"])
+@pytest.mark.parametrize("harm", ["removed", "damaged", "emptied"])
 def test_what_befalls_a_store_leaves_the_last_word(path: Path, process: Process, harm: str) -> None:
     """It is counted and said once; a store that is there again is heard again."""
     say(str(path), "pause", NAME)
@@ -143,15 +143,13 @@ def test_what_befalls_a_store_leaves_the_last_word(path: Path, process: Process,
     elif harm == "emptied":
         with Store(path) as store:
             store.experiments()
-    elif harm == "no file":
-        path.mkdir()
     if harm == "emptied":
         for _ in range(10):
             assert process.tells()[1:3] == (0.0, 0)
             time.sleep(0.02)
     else:
         process.until(lambda word, ran, failed: failed > 3 and word == 0.0 and ran == 0)
-    path.rmdir() if harm == "no file" else path.unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
     for journal in path.parent.glob("store.db-*"):
         journal.unlink()
     aside.rename(path)
@@ -224,6 +222,21 @@ def test_one_read_leaves_no_connection(postgresql: str) -> None:
             "WHERE application_name = 'twinrun' AND pid <> pg_backend_pid()"
         )
         assert others.scalar() == 0
+
+
+def test_a_process_may_change_its_directory(
+    path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As a daemon does; a path stands for where it was when it was given."""
+    say(str(path), "ramp", NAME, "5%")
+    monkeypatch.chdir(path.parent)
+    every = [
+        StoreControls(given) for given in (path.name, f"sqlite:///{path.name}", Path(path.name))
+    ]
+    monkeypatch.chdir("/")
+    for listening in every:
+        listening.refresh()
+        assert listening(NAME) == 0.05
 
 
 def test_nothing_is_made_by_listening(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def say(store: Store, name: str, action: Any, share: float | None = None) -> con
 
 
 @given(SAYINGS)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10)
 def test_the_last_word_of_each_experiment_holds(tmp_path_factory: Any, sayings: list[Any]) -> None:
     """A pause keeps the share that a ramp has set, also while it lasts; each is kept in the log."""
     with Store(tmp_path_factory.mktemp("log") / "store.db") as store:

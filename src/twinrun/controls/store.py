@@ -38,11 +38,11 @@ class StoreControls:
                 "environment variable TWINRUN_STORE"
             )
         self.every = checked_seconds(every)
-        self._location: Any = location
         self._store: Any = None
         self._words: dict[str, float | None] = {}
         # Now, and not on another thread: the process may fork in the middle of an import.
         self._import()
+        self._location = self._settled(location)
         self._open()
 
     def __str__(self) -> str:
@@ -64,14 +64,24 @@ class StoreControls:
 
     def _import(self) -> None:
         try:
-            from twinrun.store import controls, database, records
+            from twinrun.store import _places, controls, database, records
         except ModuleNotFoundError as error:
             if error.name is None or not error.name.startswith("sqlalchemy"):
                 raise
             raise ConfigurationError(
                 'controls in a store need SQLAlchemy: pip install "twinrun[store]"'
             ) from error
-        self._database, self._controls, self._key = database, controls, records.key_text
+        self._places, self._database, self._controls = _places, database, controls
+        self._key = records.key_text
+
+    def _settled(self, location: Any) -> Any:
+        """Keep a file's whole path: it is opened again and again, and the process may move on."""
+        if not isinstance(location, str | os.PathLike):
+            return location
+        url = self._places.read_url(location)
+        if self._places.is_file(url) and not str(url.database).startswith("file:"):
+            url = url.set(database=os.path.abspath(str(url.database)))
+        return url.render_as_string(hide_password=False)
 
     def _open(self, *, wanted: bool = False) -> Any:
         """Have the store, which need not be there yet unless it is wanted."""
