@@ -462,3 +462,44 @@ def test_a_fork_with_pending_results_stores_each_once(path, child_uses):
         processes = connection.execute("SELECT DISTINCT process FROM tallies").fetchall()
     connection.close()
     assert len(processes) == (2 if child_uses else 1)
+
+
+@pytest.mark.parametrize("second", ["the same", "an absolute path", "a URL", "the environment"])
+def test_a_store_that_several_publishers_write_to_has_each_run_once(tmp_path, second):
+    """Named in the code and in the environment, or configured anew after a while."""
+    program = """
+    import os, sys, twinrun
+    from twinrun import experiment
+    from twinrun.publishers import StorePublisher
+
+    run = experiment("quote", candidate=lambda n: n + n % 2)(lambda n: n)
+    first = StorePublisher("store.db", interval=0.01)
+    twinrun.configure(publishers=[first])
+    for n in range(20):
+        run(n)
+    if sys.argv[1] != "the environment":
+        assert twinrun.flush(30)
+        first.close()
+        named = {"an absolute path": os.path.abspath("store.db"), "a URL": "sqlite:///store.db"}
+        second = StorePublisher(named.get(sys.argv[1], "store.db"), interval=0.01)
+        twinrun.configure(publishers=[second])
+    for n in range(20):
+        run(n)
+    assert twinrun.flush(30)
+    """
+    environment = {**os.environ, "TWINRUN_STORE": "store.db"}
+    if second != "the environment":
+        del environment["TWINRUN_STORE"]
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program), second],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=LONG * 2,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    with Store(tmp_path / "store.db") as store:
+        assert store.tally("quote").runs == 40
+        assert sum(group.count for group in store.groups("quote")) == 20

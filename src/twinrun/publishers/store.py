@@ -6,12 +6,11 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from twinrun._forks import after_fork_in_child
 from twinrun.delivery import INTERVAL, Counts, Delivery
 from twinrun.errors import ConfigurationError
 from twinrun.result import Result
 from twinrun.store import incoming
-from twinrun.store.writer import Writer, is_kept
+from twinrun.store.writer import Writer, is_kept, writer_to
 from twinrun.typing import Ledger
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ class StorePublisher:
         interval: float = INTERVAL,
     ) -> None:
         self._store = _store(url_or_engine)
-        self._writer = after_fork_in_child(Writer(release))
+        self._writer = _writer(url_or_engine, release)
         self._delivery = Delivery(self, name=str(self), interval=interval)
 
     def __str__(self) -> str:
@@ -94,6 +93,18 @@ class StorePublisher:
             self._store.close()  # nothing happens here: forks should find no open connection
         self._store.write(tallies=increments)
         self._writer.done(increments)
+
+
+def _writer(url_or_engine: str | os.PathLike[str] | Engine, release: str | None) -> Writer:
+    """Give the one writer to a store; whether two engines lead to one can't be told."""
+    from twinrun.store._places import is_file, read_url
+
+    if not isinstance(url_or_engine, str | os.PathLike):
+        return Writer(release)
+    url = read_url(url_or_engine)
+    if is_file(url):
+        url = url.set(database=os.path.abspath(url.database or ""))
+    return writer_to(url, release)
 
 
 def _store(url_or_engine: str | os.PathLike[str] | Engine) -> Store:
