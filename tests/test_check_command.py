@@ -24,6 +24,7 @@ from twinrun.store import Mismatch, Store, TallyIncrement
 from twinrun.tally import Tally
 from verdicts import NOON, tally
 
+ROOT = Path(__file__).parents[1]
 PROGRAM = [sys.executable, "-c", "from twinrun.cli import run, twinrun; run(twinrun)"]
 READY, NOT_READY, NOT_ENOUGH = 0, 1, 2
 HOSTILE = "evil\x1b[31m\u202e`|<b>@all\n# \ud800\0"
@@ -184,14 +185,16 @@ def test_an_answer_that_cannot_be_written_is_none(store: Path) -> None:
     """As where the disk is full."""
     with open("/dev/full", "w") as full:
         command = [*PROGRAM, "check", "good", "--store", str(store)]
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=60)
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, cwd=ROOT, timeout=60)
     assert done.returncode == COULD_NOT_TELL
 
 
 def test_an_answer_that_nobody_reads_is_still_given(store: Path) -> None:
     """`twinrun check … | head -0` ends with the status."""
     command = [*PROGRAM, "check", "bad", "--store", str(store)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+    ) as running:
         assert running.stdout is not None
         running.stdout.close()
         assert running.wait(60) == NOT_READY
@@ -358,6 +361,7 @@ def process(store: Path, *arguments: str, **given: str) -> subprocess.CompletedP
     return subprocess.run(
         [*PROGRAM, "check", *arguments, "--store", str(store)],
         capture_output=True,
+        cwd=ROOT,
         env={**kept, **given},
         timeout=60,
     )
@@ -403,6 +407,6 @@ def test_ctrl_c_is_no_answer(store: Path) -> None:
         "run(twinrun)"
     )
     command = [sys.executable, "-c", code, "check", "good", "--store", str(store)]
-    done = subprocess.run(command, capture_output=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, cwd=ROOT, timeout=60)
     assert done.returncode == 128 + signal.SIGINT
     assert (done.stdout, done.stderr.strip()) == (b"", b"")

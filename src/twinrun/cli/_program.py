@@ -32,7 +32,7 @@ def twinrun() -> None:
 
     \b
     Exit status: 0 done, 2 wrong usage, 3 no answer (no store or spool, no such experiment
-    or group), 130 interrupted.
+    or group), 130 interrupted. That of `check` is its answer: see there.
     """
 
 
