@@ -43,10 +43,10 @@ def remember(connection: Connection, members: Collection[Member]) -> set[Member]
         return _remember_in_file(connection, members)
     table = schema.recent_mismatches
     new = insert_many(connection, table, _NAMES, members)
-    old = select(table.c.id).where(table.c.id <= _newest().scalar_subquery() - RECENT)
-    # Another writer that forgets the same ones is not waited for.
-    mine = old.with_for_update(skip_locked=True)
-    connection.execute(delete(table).where(table.c.id.in_(mine)))
+    # Who forgets is alone: two could wait for each other's rows.
+    if connection.scalar(select(func.pg_try_advisory_xact_lock(func.hashtext(table.name)))):
+        last: int = connection.scalar(_newest()) or 0
+        connection.execute(delete(table).where(table.c.id <= last - RECENT))
     return new
 
 
