@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 
 import twinrun
 from servers import RedisServer
-from twinrun.cli import INTERRUPTED
+from twinrun.cli import COULD_NOT_TELL, INTERRUPTED
 from twinrun.cli import twinrun as program
 from twinrun.publishers import RedisPublisher
 from twinrun.store import Store
@@ -129,6 +129,68 @@ def test_json_is_for_machines(redis_url: str, tmp_path: Path) -> None:
     assert "Collecting from the stream twinrun of Redis" in result.stderr
 
 
+@pytest.mark.parametrize("running", [False, True])
+def test_what_can_not_be_used_is_told_before_there_is_anything_to_collect(
+    redis_url: str, tmp_path: Path, running: bool
+) -> None:
+    """A file that is no store: it ends at once, with or without --once, and touches nothing."""
+    store = tmp_path / "twinrun.db"
+    store.write_bytes(b"no database at all" * 100)
+    result = call(redis_url, "--store", store, *([] if running else ["--once"]))
+    assert result.exit_code == COULD_NOT_TELL
+    assert "is no SQLite database" in result.stderr
+    with client(redis_url) as redis:
+        assert redis.keys() == []
+
+
+def test_a_folder_that_is_not_there_is_told(redis_url: str, tmp_path: Path) -> None:
+    """One sentence, and status 3."""
+    result = call(redis_url, "--store", tmp_path / "none" / "twinrun.db", "--once")
+    assert result.exit_code == COULD_NOT_TELL
+    assert "The store can't be written: " in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "status", "said"),
+    [
+        ("cache:6379", 2, "The URL of Redis can't be read; accepted are redis://"),
+        ("redis://reader:hunter2@127.0.0.1:1", 3, "Redis can't be used: Error 111 connecting"),
+        ("redis://reader:hunter2@", 3, "Redis can't be used"),
+        ("redis://reader:hunter2@127.0.0.1:six", 2, "The URL of Redis can't be read"),
+    ],
+)
+def test_a_redis_that_can_not_be_used_is_told_without_its_password(
+    tmp_path: Path, url: str, status: int, said: str
+) -> None:
+    """Whatever is wrong with it."""
+    result = call(url, "--store", tmp_path / "twinrun.db", "--once")
+    assert (result.exit_code, said in result.stderr) == (status, True), result.output
+    assert "hunter2" not in result.output
+
+
+def test_a_wrong_password_ends_it_at_once(redis_url: str, tmp_path: Path) -> None:
+    """It is not tried for ever; and neither password is shown."""
+    with client(redis_url) as redis:
+        redis.acl_setuser(
+            "reader", enabled=True, passwords=["+right"], keys="*", commands=["+@all"]
+        )
+        url = redis_url.replace("unix://", "unix://reader:hunter2@")
+        result = call(url, "--store", tmp_path / "twinrun.db")
+        redis.acl_deluser("reader")
+    assert result.exit_code == COULD_NOT_TELL
+    assert "Redis can't be used: " in result.stderr
+    assert "hunter2" not in result.output
+
+
+@pytest.mark.parametrize("option", ["--idle=nan", "--idle=-1", "--batch=0", "--stream="])
+def test_wrong_options_are_wrong_usage(redis_url: str, tmp_path: Path, option: str) -> None:
+    """Each is told by name, and nothing is touched."""
+    store = tmp_path / "twinrun.db"
+    result = call(redis_url, "--store", store, "--once", option)
+    assert result.exit_code == 2
+    assert not store.exists()
+
+
 def test_what_is_lost_or_set_aside_is_told(redis_url: str, tmp_path: Path) -> None:
     """Messages that Redis cut away, and such as can't be read."""
     published(redis_url, 30)
@@ -171,7 +233,7 @@ def test_killed_collectors_lose_and_double_nothing(
     chance = random.Random(seed)
     is_file = kind == "sqlite"
     store = str(tmp_path / "twinrun.db") if is_file else request.getfixturevalue("postgresql")
-    options = redis_url, store, "--batch", "3", "--idle", "0.1"
+    options = redis_url, store, "--batch", "3", "--idle", "0"
     application = Application(redis_url)
     runs = 0
     with ExitStack() as open_, client(redis_url) as redis:

@@ -74,7 +74,6 @@ def told_by(*rounds: int | BaseException, **given: Any) -> list[str]:
 def test_what_fails_is_told_once_and_when_it_works_again() -> None:
     """However often it is tried in between."""
     assert told_by(3, AWAY, AWAY, AWAY, 2, LOCKED, LOCKED, 0) == [
-        "0 messages stored, 0 waiting.",
         "Redis fails, and is tried again: Error 111 connecting to cache:6379. Connection refused.",
         "Redis works again.",
         "The store fails, and is tried again: database is locked.",
@@ -89,7 +88,6 @@ def test_two_that_fail_in_turn_are_both_told() -> None:
         "Redis fails",
         "The store fails",
         "The store works again.",
-        "0 messages stored",
     ]
 
 
@@ -125,7 +123,7 @@ def test_what_can_not_mend_itself_ends_it() -> None:
 
 
 def test_what_is_lost_or_set_aside_is_told_as_it_grows() -> None:
-    """Each number once, beside the line that says how much was done."""
+    """Each number once."""
     told: list[str] = []
     stop = Stop()
     script = Script(1, 1, 1, then=stop.ask)
@@ -141,10 +139,19 @@ def test_what_is_lost_or_set_aside_is_told_as_it_grows() -> None:
     collect_all(script, stop, told.append)  # type: ignore[arg-type]
     assert told == [
         "20 messages with mismatches lost: Redis cut them away unread.",
-        "1,000 messages stored, 0 waiting.",
         "3 messages can't be stored: set aside.",
         "1,000 messages with mismatches lost: Redis cut them away unread.",
         "2 messages with gains of tallies lost, counts are too low: Redis cut them away unread.",
+    ]
+
+
+def test_now_and_then_it_is_told_how_much_was_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a minute; here, each time."""
+    assert told_by(1, 1) == []
+    monkeypatch.setattr(collecting, "_NEWS", 0.0)
+    assert told_by(1, totals=Totals(stored=1_000, waiting=7)) == [
+        "1,000 messages stored, 7 waiting.",
+        "1,000 messages stored, 7 waiting.",
     ]
 
 

@@ -87,7 +87,7 @@ class _Teller:
         self._tell = tell
         self._told = Totals()
         self._failing: str | None = None
-        self._next_look = self._next_news = -math.inf
+        self._next_look, self._next_news = -math.inf, time.monotonic() + _NEWS
 
     def is_due(self) -> bool:
         """Whether it is time to look how far the group is."""

@@ -172,9 +172,10 @@ class Consumer:
             self._client.eval(_LEAVE, 1, stream, self._group, self._consumer)
 
     def _prepare(self) -> None:
-        """Make the group, and the streams, unless they are there."""
+        """Make the store, the streams and the group, unless they are there."""
         if self._is_ready:
             return
+        self._store.experiments()  # now, so that one that can't be used is told of before it is
         for stream in self._keys.streams:
             try:
                 self._client.xgroup_create(stream, self._group, id="0", mkstream=True)

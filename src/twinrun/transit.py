@@ -32,7 +32,7 @@ STREAM: Final = "twinrun"
 GROUP: Final = "twinrun"
 """The group of consumers that it is shared out to, unless another one is named."""
 
-IDLE: Final = 60.0
+IDLE: Final = 60
 """Seconds after which a message is taken from a consumer that has not finished with it."""
 
 RECORD: Final = "record"

@@ -58,7 +58,7 @@ __all__ = ["collect"]
 @click.option(
     "--idle",
     metavar="SECONDS",
-    type=click.FloatRange(min=0),
+    type=click.IntRange(0, 86_400),
     default=transit.IDLE,
     show_default=True,
     help="Take over what another one has not finished with for so long.",
