@@ -125,14 +125,11 @@ def _observed(
             "message": _text(walk, "message", said, _MESSAGES // share) if is_said else _WITHHELD,
         }
     traceback = seen.traceback if is_said else None
-    return {
-        **made,
-        "exception": error,
-        "traceback": _text(walk, "traceback", traceback, _TRACEBACKS // share),
-        "raised_at": seen.raised_at and _name(seen.raised_at),
-        "duration_ns": seen.duration_ns,
-        "cpu_time": seen.cpu_time,
-    }
+    made["exception"] = error
+    made["traceback"] = _text(walk, "traceback", traceback, _TRACEBACKS // share)
+    made["raised_at"] = seen.raised_at and _name(seen.raised_at)
+    made["duration_ns"], made["cpu_time"] = seen.duration_ns, seen.cpu_time
+    return made
 
 
 def _name(name: str) -> str:

@@ -239,15 +239,17 @@ class Walk:
             while key in made:  # two names that come out alike stay two
                 key += "'"
             size -= cost
-            kind = type(value)
-            is_text = kind is str and (value in innocent or self.is_innocent(value))
-            if (is_open and not secret) and (
-                is_text or kind is bool or (kind is int and -_SMALL < value < _SMALL)
-            ):
-                size -= len(value) + 4 if is_text else 16
-                nodes -= 1
-                made[key] = value
-                continue
+            if is_open and not secret:
+                kind = type(value)
+                if kind is str and (value in innocent or self.is_innocent(value)):
+                    size -= len(value) + 4
+                    nodes -= 1
+                    made[key] = value
+                    continue
+                if kind is bool or (kind is int and -_SMALL < value < _SMALL):
+                    size, nodes = size - 16, nodes - 1
+                    made[key] = value
+                    continue
             self.size, self._nodes = size, nodes
             if secret:
                 made[key] = self.secret(value, name)
