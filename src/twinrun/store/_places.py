@@ -47,8 +47,10 @@ def is_file(url: URL) -> bool:
 
 def shown(url: URL) -> str:
     """Give the URL for people to read, without what may be secret."""
+    if is_file(url):
+        return url.render_as_string()
     options = {name: value for name, value in url.query.items() if name in _SHOWN_OPTIONS}
-    return url.set(query=url.query if is_file(url) else options).render_as_string()
+    return url.set(drivername=url.get_backend_name(), query=options).render_as_string()
 
 
 def _parsed(text: str) -> URL:
