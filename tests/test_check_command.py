@@ -31,7 +31,7 @@ READY, NOT_READY, NOT_ENOUGH = 0, 1, 2
 HOSTILE = "evil\x1b[31m\u202e`|<b>@all\n# \ud800\0"
 
 
-def add(store: Path, name: str, counted: Tally, days: float = 0, **given: Any) -> None:
+def add(store: Path | str, name: str, counted: Tally, days: float = 0, **given: Any) -> None:
     """Add a tally to a store."""
     at = NOON + datetime.timedelta(days=days)
     with Store(store) as opened:
@@ -40,7 +40,7 @@ def add(store: Path, name: str, counted: Tally, days: float = 0, **given: Any) -
         )
 
 
-def mismatches(store: Path, name: str, count: int, fingerprint: str) -> None:
+def mismatches(store: Path | str, name: str, count: int, fingerprint: str) -> None:
     """Add a group of mismatches to a store."""
     found = [
         Mismatch(
@@ -81,7 +81,7 @@ def store(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return Path(shutil.copy(filled, tmp_path))
 
 
-def check(store: Path | None, *arguments: object, **environment: str) -> Result:
+def check(store: Path | str | None, *arguments: object, **environment: str) -> Result:
     """Ask in this process, with no store in the environment."""
     given = {"TWINRUN_STORE": None, **environment}
     where = ["--store", str(store)] if store else []
@@ -303,6 +303,23 @@ def test_one_may_count_from_a_moment_on_or_of_one_release(store: Path) -> None:
     ages = ((datetime.datetime.now(datetime.UTC) - NOON).days + 10, 0)
     found = [check(store, "bad", "--since", f"{age}d").exit_code for age in ages]
     assert found == [NOT_READY, NOT_ENOUGH]
+
+
+def test_a_store_on_a_server_answers_alike(store: Path, postgresql: str) -> None:
+    """PostgreSQL or a file: the same groups, windows and releases."""
+    where = postgresql
+    for days, release in ((0, "v1"), (2, "v2")):
+        wrong = {Outcome.MISMATCHED: 57} if release == "v1" else {}
+        add(where, "bad", tally(5000, wrong), days=days, release=release)
+    mismatches(where, "bad", 57, "3f2a9c1b")
+    for arguments, status in (
+        ([], NOT_READY),
+        (["--accept", "3f2a"], READY),
+        (["--since", "2026-03-02"], READY),
+        (["--release", "v2"], READY),
+        (["--release", "v3"], COULD_NOT_TELL),
+    ):
+        assert check(where, "bad", *arguments).exit_code == status, arguments
 
 
 def test_several_candidates_are_judged_one_by_one(store: Path) -> None:
