@@ -161,7 +161,7 @@ def _orders(verdict: Verdict) -> Iterator[str]:
             f"{_ORDERS.get(order, order)}"
             for order, (low, high) in medians.items()
         )
-        yield f"the median of candidate / control is {each}: the second side finds warm caches"
+        yield f"the median of candidate / control is {each}: the second side may find warm caches"
     if list(medians) in ([CONTROL_FIRST], [CONTROL_LAST]) and _asks_for_speed(verdict):
         [order] = medians
         yield f"in all runs {_ORDERS[order]}: the second side may have found warm caches"
