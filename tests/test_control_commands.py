@@ -84,6 +84,18 @@ def test_each_change_is_said_and_logged_with_who_and_when(store: str) -> None:
     assert len(logged(store, "--limit", "2")) == 3
 
 
+def test_a_report_tells_what_holds(store: str) -> None:
+    """For people and for programs; nothing where nothing was said."""
+    assert "live control" not in ask(store, "report", NAME).output
+    ask(store, "ramp", NAME, "5%", "--by", "ann")
+    ask(store, "pause", NAME, "--by", HOSTILE)
+    text = ask(store, "report", NAME).output
+    assert "live control: paused; 5 % when resumed, by evil\\x1b[31m" in text
+    [told] = json.loads(ask(store, "report", NAME, "--json").output)["experiments"]
+    assert told["live_control"]["paused"] is True
+    assert told["live_control"]["share"] == 0.05
+
+
 SHARES = {
     "5%": 0.05, "5 %": 0.05, "0.5%": 0.005, "0.05": 0.05, ".05": 0.05, "0": 0.0, "0%": 0.0,
     "100%": 1.0, "1.0": 1.0, "0.0": 0.0, "own": None,

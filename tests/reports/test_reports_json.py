@@ -61,6 +61,7 @@ def test_the_keys_stay() -> None:
                 "runs": 2,
                 "experiments": 0,
                 "skipped": {"sample": 2},
+                "live_control": None,
                 "failures": {},
                 "dropped": {},
                 "controls": {},

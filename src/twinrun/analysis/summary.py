@@ -14,7 +14,8 @@ from twinrun.histogram import Histogram
 from twinrun.observation import NOTHING
 from twinrun.paired import PairedRuns
 from twinrun.result import BASELINE, Outcome
-from twinrun.store import ExperimentRecord, GroupRecord, Store
+from twinrun.store import ExperimentRecord, GroupRecord, Store, controls
+from twinrun.store.controls import Change
 from twinrun.tally import Tally
 
 __all__ = [
@@ -143,6 +144,8 @@ class ExperimentSummary:
     baseline: CandidateSummary | None
     groups: tuple[GroupSummary, ...]
     group_count: int
+    said: Change | None = None
+    """What people said of it last, while it runs."""
 
 
 def _candidate(name: str, tally: Tally) -> CandidateSummary:
@@ -262,4 +265,7 @@ def read(store: Store, record: ExperimentRecord, limit: int) -> ExperimentSummar
     for group in groups[:limit]:
         kept = store.exemplars(group.fingerprint)
         examples[group.fingerprint] = example(kept[0].payload) if kept else None
-    return summarise(record, store.tally(record.name), groups, examples)
+    with store.reading() as connection:
+        said = next(iter(controls.last(connection, record.name)), None)
+    made = summarise(record, store.tally(record.name), groups, examples)
+    return attrs.evolve(made, said=said)

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from twinrun.cli._output import sentence, styled, width, write
 from twinrun.cli._program import CouldNotTellError, twinrun
 from twinrun.cli._stores import chosen, json_option, opened, store_to
+from twinrun.reports import control_log
 from twinrun.reports import controls as reports
 from twinrun.reports.texts import line
 from twinrun.store import Store, controls
@@ -128,7 +129,7 @@ def log(experiment: str | None, location: str | None, limit: int, as_json: bool)
     if as_json:
         write(reports.as_json(holding, changes))
     elif holding:
-        write(reports.log(holding, changes, width(), styled()))
+        write(control_log.log(holding, changes, width(), styled()))
     else:
         click.echo("Nothing was said yet: the share in the code holds. See `twinrun ramp --help`.")
 

@@ -1,4 +1,4 @@
-"""What people said of experiments while these run, for a person and for programs."""
+"""What people said of experiments while these run, in words and as JSON."""
 
 from __future__ import annotations
 
@@ -6,15 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from rich.console import RenderableType
-from rich.text import Text
-
 from twinrun.reports import figures
-from twinrun.reports.terminal import indented, print_out, table
 from twinrun.reports.texts import line
 from twinrun.store.controls import Change
 
-__all__ = ["as_json", "holds", "log", "percent"]
+__all__ = ["as_json", "change_fields", "holds", "percent", "said"]
 
 _OWN: Final = "the share in its code"
 
@@ -31,24 +27,11 @@ def holds(change: Change) -> str:
     )
 
 
-def log(holding: Sequence[Change], changes: Sequence[Change], width: int, styled: bool) -> str:
-    """Write what holds of each experiment, and what was said of it, the latest first."""
-    parts: list[RenderableType] = []
-    for last in holding:
-        parts.append(Text.assemble((line(last.experiment), "bold"), f"  {holds(last)}"))
-        rows = table(("when (UTC)", "left"), ("what", "left"), ("by", "left"), ("why", "left"))
-        for change in changes:
-            if change.experiment == last.experiment:
-                rows.add_row(*map(Text, _row(change)))
-        parts += [indented(rows), Text()]
-    return print_out(parts[:-1], width, styled)
-
-
-def _row(change: Change) -> tuple[str, ...]:
-    """Write one change."""
-    said = f"ramp {percent(change.share)}" if change.action == "ramp" else change.action
-    when = figures.moment(change.changed_at)
-    return when, said, line(change.changed_by), line(change.note or "")
+def said(change: Change) -> str:
+    """Say in one line what holds, by whom and since when."""
+    return (
+        f"{holds(change)}, by {line(change.changed_by)} at {figures.moment(change.changed_at)} UTC"
+    )
 
 
 def as_json(holding: Sequence[Change], changes: Sequence[Change]) -> str:
@@ -61,14 +44,14 @@ def as_json(holding: Sequence[Change], changes: Sequence[Change]) -> str:
             "name": last.experiment,
             "share": last.share,
             "paused": last.paused,
-            "changes": [_fields(c) for c in changes if c.experiment == last.experiment],
+            "changes": [change_fields(c) for c in changes if c.experiment == last.experiment],
         }
         for last in holding
     ]
     return json.dumps({"version": 1, "experiments": experiments}, indent=2) + "\n"
 
 
-def _fields(change: Change) -> dict[str, Any]:
+def change_fields(change: Change) -> dict[str, Any]:
     """Give one change's part of the document."""
     return {
         "action": change.action,

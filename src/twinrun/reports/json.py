@@ -25,6 +25,7 @@ from twinrun.analysis.summary import (
 )
 from twinrun.analysis.wholes import sides
 from twinrun.observation import NOTHING
+from twinrun.reports.controls import change_fields
 from twinrun.reports.passages import are_long, spanned
 from twinrun.store import Exemplar, GroupRecord
 
@@ -62,6 +63,7 @@ def _experiment(summary: ExperimentSummary) -> dict[str, Any]:
         "runs": summary.runs,
         "experiments": summary.experiments,
         "skipped": dict(summary.skipped),
+        "live_control": summary.said and change_fields(summary.said),
         "failures": dict(summary.failures),
         "dropped": dict(summary.dropped),
         "controls": {name: _quantiles(q) for name, q in summary.controls.items()},

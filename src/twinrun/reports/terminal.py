@@ -21,6 +21,7 @@ from twinrun.analysis.summary import (
     Quantiles,
 )
 from twinrun.reports import figures, noise
+from twinrun.reports.controls import said
 from twinrun.reports.texts import line
 from twinrun.reports.values import SHORT as SHORT_VALUE
 from twinrun.reports.values import contrast
@@ -89,6 +90,8 @@ def _section(summary: ExperimentSummary, width: int) -> Iterable[RenderableType]
     seen = f"first seen {_when(summary.first_seen)}, last seen {_when(summary.last_seen)} UTC"
     yield Text(line(summary.name), style="bold")
     yield indented(Text(f"{_runs(summary)}\n{seen}"))
+    if summary.said is not None:
+        yield indented(Text(f"live control: {said(summary.said)}"))
     candidates = [*summary.candidates, *([summary.baseline] if summary.baseline else [])]
     if candidates:
         yield ""
