@@ -155,6 +155,32 @@ def test_what_a_glance_leaves_to_eq(one: Any, two: Any) -> None:
     assert equal.differences(one, two) == ()
 
 
+class Unhashable(type):
+    """A metaclass that answers nothing."""
+
+    def __hash__(cls) -> int:
+        raise AssertionError("a class was asked for its hash")
+
+    def __eq__(cls, other: object) -> bool:
+        raise AssertionError("a class was asked for equality")
+
+
+class Odd(metaclass=Unhashable):
+    """An instance of a class that can't be looked up."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_a_glance_that_fails_says_nothing() -> None:
+    """What `==` calls equal stays so."""
+    assert equal([Odd()], [Odd()])
+    assert equal(Odd(), Odd())
+    assert equal.differences({"a": Odd()}, {"a": Odd()}) == ()
+
+
 class Asked(dict[str, Any]):
     """A dict that may only be asked for equality."""
 

@@ -26,7 +26,7 @@ _ITEMS: Final = 3  # of one sequence: what is wrong with all records is wrong wi
 
 def seem_equal(a: Any, b: Any, loose: bool) -> bool:
     """Whether one `==` says True, and a glance finds no truth value against a number."""
-    return plainly_equal(a, b, loose) and (loose or type(a) in ATOMS or not confused(a, b))
+    return plainly_equal(a, b, loose) and (loose or not confused(a, b))
 
 
 def settling(items: Items, loose: bool) -> Callable[[Any, Any], bool]:
@@ -46,6 +46,13 @@ def confused(a: Any, b: Any) -> bool:
     It goes level by level through dicts, lists, tuples and the fields of attrs and dataclasses: the
     first 3 items of each sequence, all entries and fields, 64 values in all.
     """
+    try:
+        return type(a) not in ATOMS and _confused(a, b)
+    except Exception:  # of a value's own code, or since a container changes meanwhile
+        return False
+
+
+def _confused(a: Any, b: Any) -> bool:
     left, waiting = _VALUES, [(a, b)]
     for a, b in waiting:
         count, pairs = _pairs(a, b)
