@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import BindParameter, bindparam, case, or_, select, update
+from sqlalchemy import BindParameter, Update, bindparam, case, or_, select, update
 from sqlalchemy.engine import Connection
 
 from twinrun.store import schema
@@ -65,13 +65,13 @@ def _known_ids(connection: Connection, names: Sequence[Any]) -> dict[str, int]:
     return {row.name: row.id for row in rows}
 
 
-def widen(connection: Connection, spans: Mapping[str, tuple[int, int]]) -> None:
-    """Note when each experiment was seen; last of all, since all writers meet at these rows."""
+def _widening() -> Update:
+    """Make the statement that notes when an experiment was seen."""
     table = schema.experiments
     first: BindParameter[int] = bindparam("first")
     last: BindParameter[int] = bindparam("last")
     earlier, later = table.c.first_seen > first, table.c.last_seen < last
-    change = (
+    return (
         update(table)
         .where(table.c.name == bindparam("named"))
         .where(or_(earlier, table.c.last_seen < bindparam("lagging")))
@@ -80,9 +80,19 @@ def widen(connection: Connection, spans: Mapping[str, tuple[int, int]]) -> None:
             last_seen=case((later, last), else_=table.c.last_seen),
         )
     )
+
+
+_WIDENING: Final = _widening()
+# Not at its first use, which may be an exit: SQLAlchemy runs a text for the first CASE that it
+# compiles, and where one is run after a KeyboardInterrupt, the process does not end by SIGINT.
+_WIDENING.compile()
+
+
+def widen(connection: Connection, spans: Mapping[str, tuple[int, int]]) -> None:
+    """Note when each experiment was seen; last of all, since all writers meet at these rows."""
     rows = [
         {"named": name, "first": first, "last": last, "lagging": last - _LAG}
         for name, (first, last) in spans.items()
     ]
     if rows:
-        connection.execute(change, rows)
+        connection.execute(_WIDENING, rows)
