@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -20,6 +21,7 @@ from servers import postgresql_server as postgresql_server
 from servers import redis_server as redis_server
 from servers import redis_url as redis_url
 from twinrun import _accounts
+from twinrun.store import writer
 
 # Deadlines and "too slow" measure the machine, not the code.
 _QUIET = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
@@ -40,6 +42,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return processes if processes > 1 else 0
 
 
+def pytest_configure() -> None:
+    """Let Ctrl-C end the programs that tests start, though a shell in the background has it not."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_collection_finish() -> None:
     """Have the collector look only at what the tests make: their sources would hold it up."""
     gc.collect()
@@ -53,6 +61,7 @@ def default_settings() -> Iterator[None]:
     yield
     for name in _accounts.accounts().keys() - known:
         del _accounts._accounts[name]
+    writer._writers.clear()  # they know how far those accounts were told
     twinrun.configure(
         publishers=None,
         enabled=None,

@@ -480,7 +480,7 @@ FORKS = """
         thread.join()
         assert tallies()["fork"].runs == 302, tallies()["fork"]
 
-    for _ in range(25):
+    for _ in range(15):
         pid = os.fork()
         if pid == 0:
             code = 1

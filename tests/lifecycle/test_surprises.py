@@ -144,7 +144,7 @@ def test_forks_under_load_neither_hang_nor_lose_nor_double(tmp_path: Path) -> No
     program = """
 configure(publishers=[Buffered(StorePublisher("store.db"), interval=0.02)], queue=100_000)
 DOUBLES = doubles()
-FORKS, over, counts = 40, threading.Event(), []
+FORKS, over, counts = 25, threading.Event(), []
 
 def spam():
     n = 0
