@@ -342,6 +342,7 @@ PUBLIC: dict[str, set[str]] = {
         "client",
         "contents",
         "location",
+        "place",
         "tally_record",
     },
     "twinrun.typing": {

@@ -23,6 +23,7 @@ __all__ = [
     "client",
     "contents",
     "location",
+    "place",
     "tally_record",
 ]
 
@@ -139,14 +140,18 @@ def client(url: object) -> Any:
     return made
 
 
+def place(client: Any) -> tuple[object, ...]:
+    """Tell a client's database from others; empty for a cluster, whose nodes may change."""
+    given = getattr(getattr(client, "connection_pool", None), "connection_kwargs", {})
+    if "path" not in given and "host" not in given:
+        return ()
+    return given.get("path"), given.get("host"), given.get("port", 6379), given.get("db", 0)
+
+
 def location(client: Any) -> str:
     """Say where a client's server is, without user or password."""
-    pool = getattr(client, "connection_pool", None)
-    given = getattr(pool, "connection_kwargs", {})
-    place = given.get("path")
-    if place is None and "host" in given:
-        place = f"{given['host']}:{given.get('port', 6379)}"
-    return str(place or "a cluster")
+    path, host, port, _ = place(client) or ("a cluster", None, None, None)
+    return str(path) if path else f"{host}:{port}"
 
 
 def _is_sound(url: str) -> bool:

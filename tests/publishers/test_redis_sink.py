@@ -129,6 +129,23 @@ def test_an_increment_whose_answer_was_lost_is_sent_again_as_it_was(
     assert [each.tally.experiments for each in tallies] == [2, 2, 3]
 
 
+def test_each_run_is_told_once_by_several_publishers_to_a_stream(
+    publisher: RedisPublisher, redis_url: str
+) -> None:
+    """Configured anew after a while, or twice; another stream is told all of it."""
+    ledger = Ledger()
+    with redis.Redis.from_url(redis_url) as given:
+        publishers = [publisher, RedisPublisher(given, release="2026.3")]
+        for number in range(1, 5):
+            ledger.now = Tally(experiments=number)
+            publishers[number % 2].idle([ledger])
+        other = RedisPublisher(given, stream="other", release="2026.3")
+        other.idle([ledger])
+        assert sum(each.tally.experiments for each in sent(redis_url)[0]) == 4
+        with client(redis_url) as reader:
+            assert reader.xlen(Keys("other").tallies) == 1
+
+
 def test_streams_are_cut_to_the_newest(redis_url: str) -> None:
     """About so many messages are kept; Redis drops whole nodes of a hundred."""
     publisher = RedisPublisher(redis_url, maxlen=200, interval=FOREVER)

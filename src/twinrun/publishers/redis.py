@@ -12,7 +12,7 @@ from twinrun._kinds import is_unwaited
 from twinrun.delivery import Counts, Delivery
 from twinrun.errors import ConfigurationError
 from twinrun.result import Result
-from twinrun.store.writer import Writer, is_kept
+from twinrun.store.writer import Writer, is_kept, writer_to
 from twinrun.typing import Ledger
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class RedisPublisher:
         self._client: Any = url_or_client if is_given else transit.client(url_or_client)
         self._url = None if is_given else url_or_client
         self._place = transit.location(self._client)
-        self._writer = after_fork_in_child(Writer(release))
+        self._writer = self._shared_writer(release)
         self._delivery = Delivery(self, name=str(self), interval=interval)
         after_fork_in_child(self)
 
@@ -122,6 +122,11 @@ class RedisPublisher:
         if increments:
             self._append(self._keys.tallies, list(map(transit.tally_record, increments)))
             self._writer.done(increments)
+
+    def _shared_writer(self, release: str | None) -> Writer:
+        """Give the one writer to a stream, as far as can be told where it is."""
+        place = transit.place(self._client)
+        return writer_to((*place, self._keys.stream), release) if place else Writer(release)
 
     def _append(self, stream: str, records: Sequence[bytes]) -> None:
         """Append records and count them, in one step."""
