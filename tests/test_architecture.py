@@ -245,10 +245,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
 FORBIDDEN_NAMES = {"core", "utils", "util", "base", "common", "helpers", "helper", "manager"}
 LONGEST_FILE, LONGEST_FUNCTION = 400, 40
 # A room that wants no wall, and why.
-LONG_FUNCTIONS: dict[str, str] = {
-    "twinrun._runner.quick_awaited._pair": "a run function, whose every call the caller pays for",
-    "twinrun._runner.quick_awaited.pair": "the same",
-}
+LONG_FUNCTIONS: dict[str, str] = {}
 
 Tree: TypeAlias = dict[str, ast.Module]
 Edges: TypeAlias = dict[str, set[str]]

@@ -30,7 +30,6 @@ __all__ = [
     "is_awaitable",
     "is_to_be_cancelled",
     "run_control",
-    "settled",
     "shorten",
     "where",
     "without_frame",
@@ -54,11 +53,6 @@ def is_awaitable(value: Any) -> bool:
 async def calling(function: Behaviour, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call a behaviour and, where it gives something to await, await that."""
     value = function(*args, **kwargs)
-    return await value if is_awaitable(value) else value
-
-
-async def settled(value: Any) -> Any:
-    """Await what a behaviour gave, where that can be awaited."""
     return await value if is_awaitable(value) else value
 
 
@@ -203,4 +197,4 @@ class Metered:
             thrown = None  # it leads back to this frame
 
 
-_OWN: Final = frozenset({calling.__code__, settled.__code__, Metered.__await__.__code__})
+_OWN: Final = frozenset({calling.__code__, Metered.__await__.__code__})

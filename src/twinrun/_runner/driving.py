@@ -20,7 +20,6 @@ from twinrun._runner.awaiting import (
     awaited_by,
     current_task,
     is_to_be_cancelled,
-    settled,
     shorten,
     where,
     without_frame,
@@ -29,7 +28,6 @@ from twinrun._runner.containment import contained, raised_by_signal_handler
 from twinrun._runner.endings import Ending
 from twinrun._runner.scope import CANDIDATE, scope
 from twinrun.observation import NOTHING
-from twinrun.typing import Behaviour
 
 __all__ = ["Drive"]
 
@@ -115,39 +113,38 @@ class Drive:
         self._started_ns = perf_counter_ns()
 
     @classmethod
-    async def quickly(
+    def quickly(
         cls,
-        function: Behaviour,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        coroutine: Coroutine[Any, Any, Any],
         context: Context,
         task: Task[Any] | None,
-    ) -> tuple[Ending, int]:
-        """Drive a coroutine function; one that waits for nothing is over without a drive.
+        start: int,
+    ) -> tuple[Any, Ending | None, Drive | None]:
+        """Begin a coroutine; one that waits for nothing is over without a drive.
 
-        Gives how it ended, and its nanoseconds. The context becomes a candidate's.
+        Gives its value; or else how it ended; or else the drive that is to be awaited. The context
+        becomes a candidate's; `start` is now, in ns.
         """
-        mark: list[Any] = []
         cancels = 0 if task is None else task.cancelling()
-        start = perf_counter_ns()
         begun: tuple[Ending | None, Any]
         try:
-            begun = None, context.run(_begin, mark, function, args, kwargs)
+            begun = None, context.run(_begin, coroutine)
         except StopIteration as stop:
+            if task is None or task.cancelling() == cancels:
+                return stop.value, None, None
             begun = Ending(stop.value), None
         except BaseException as error:
             if not contained(error):
                 raise
             begun = Ending(None, without_frame(error)), None
+            if task is None or task.cancelling() == cancels:
+                return None, begun[0], None
         taken = perf_counter_ns() - start
-        if begun[0] is not None and (task is None or task.cancelling() == cancels):
-            return begun[0], taken
-        coroutine: Any = mark.pop() if mark else None
-        drive = cls(coroutine, context, mark=mark)
+        drive = cls(coroutine, context, mark=coroutine)
         drive._begun, drive.taken_ns = begun, taken
         drive._began, drive._started_ns = cancels, start
         drive._grew = drive._counted > cancels
-        return await drive, drive.taken_ns
+        return None, None, drive
 
     def __await__(self) -> Generator[Any, Any, Ending]:
         """Drive the candidate until it is over, or must be."""
@@ -340,16 +337,10 @@ def _is_suspended(coroutine: Any) -> bool:
     return (coroutine.cr_frame if is_coroutine else coroutine.gi_frame) is not None
 
 
-def _begin(
-    mark: list[Any], function: Behaviour, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    """Take a candidate's first step, in its context; the mark of that holds the coroutine."""
-    _driven.set(mark)
+def _begin(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Take a candidate's first step, in its context, whose mark is the coroutine."""
+    _driven.set(coroutine)
     scope.set(CANDIDATE)
-    coroutine = function(*args, **kwargs)
-    if type(coroutine) is not CoroutineType:  # the function is but marked as a coroutine function
-        coroutine = settled(coroutine)
-    mark.append(coroutine)
     return coroutine.send(None)
 
 

@@ -26,7 +26,7 @@ from twinrun._runner.scope import CANDIDATE, scope
 from twinrun._runner.steps import Run, conclude, observed
 from twinrun._runner.templates import Template
 
-__all__ = ["own_arguments", "quick", "run_of"]
+__all__ = ["ORDERS", "own_arguments", "quick", "run_of"]
 
 _TEMPLATE_LINE: Final = 32  # where the text begins
 _TEMPLATE: Final = """
@@ -146,11 +146,12 @@ def run({parameters}):
 
 _QUICK: Final = Template(_TEMPLATE, __file__, _TEMPLATE_LINE)
 
-_ORDERS: Final = {
+ORDERS: Final = {
     "random": "_flip(1)",
     "control-first": "True",
     "control-last": "False",
 }
+"""What says, in the text, whether the control is the first."""
 
 
 def quick(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
@@ -166,7 +167,7 @@ def quick(recipe: Recipe, lineup: Lineup) -> Callable[..., Any]:
         names,
         share=recipe.isolate == "share",
         sampled=share < 1 or "_account.word is not None",
-        control_first=_ORDERS[str(recipe.order)],
+        control_first=ORDERS[str(recipe.order)],
     )
 
 

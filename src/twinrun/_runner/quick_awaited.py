@@ -1,28 +1,25 @@
-"""The run function for coroutine functions: quick to decide, quick where both simply match."""
+"""The run function for coroutine functions: quick to decide, quick where both simply match.
+
+Where options need no look at a matching run it is made from a text, like `quick`.
+"""
 
 from __future__ import annotations
 
-from asyncio import Task
+import asyncio
 from collections.abc import Callable, Coroutine
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from functools import partial
+from inspect import CO_COROUTINE
 from time import perf_counter_ns
-from types import CoroutineType
+from types import CoroutineType, FunctionType
 from typing import Any, Final
 
 import attrs
 
 from twinrun import settings
-from twinrun._accounts import Pairs, dice
-from twinrun._kinds import Kind, kind_of
+from twinrun._accounts import dice
 from twinrun._runner.asynchronous import execute
-from twinrun._runner.awaiting import (
-    calling,
-    cancels_of,
-    control_raised,
-    current_task,
-    is_awaitable,
-)
+from twinrun._runner.awaiting import calling, control_raised, is_awaitable
 from twinrun._runner.behaviours import Lineup
 from twinrun._runner.containment import contained
 from twinrun._runner.driving import Drive
@@ -30,13 +27,147 @@ from twinrun._runner.endings import Ending
 from twinrun._runner.gates import coin_of
 from twinrun._runner.isolation import shared_types
 from twinrun._runner.publishing import conclude_awaited
-from twinrun._runner.quick import own_arguments, run_of
+from twinrun._runner.quick import ORDERS, own_arguments, run_of
 from twinrun._runner.recipe import Recipe
 from twinrun._runner.reporting import fold
-from twinrun._runner.scope import CANDIDATE, HOOK, Controlling, controlling, scope
+from twinrun._runner.scope import HOOK, Controlling, controlling, scope
+from twinrun._runner.templates import Template
 from twinrun.typing import Behaviour
 
 __all__ = ["alone", "quick_awaited"]
+
+_TEMPLATE_LINE: Final = 40  # where the text begins
+_TEMPLATE: Final = """
+async def run({parameters}):
+    if _gate.is_open:
+        if _get_scope() is not None or (
+            (_within := _get_controlling()) is not None and _within.is_of(_account)
+        ):
+            _next(_ticks["reentry"])
+            return await _control({passing})
+        if {sampled}:
+            _answer = _next(_coin.answers, 2)
+            if not _answer or (_answer == 2 and not _coin.ask()):
+                return await _control({passing})
+        _own = None
+        try:
+            _share = {shared}
+        except _BaseException as _error:  # of a metaclass that can't be hashed
+            if not _contained(_error):
+                raise
+            _share = False
+        if not _share:
+            _own = _isolated(_recipe, _lineup, {args}, {kwargs})
+            if _own is None:
+                return await _control({passing})
+        _value = _other = _ended = _raised = _drive = None
+        _context = _copy_context()
+        try:
+            _task = _current_task()
+        except _RuntimeError:  # no event loop, or not one of asyncio's
+            _task = None
+        while _within is not None and _within.owner is None:  # a control that is over
+            _within = _within.outer
+        _mark = _Mark()
+        _mark.owner, _mark.outer = _account, _within
+        _first = {control_first}
+        _start = _turn = _clock()
+        try:
+            if not _first:
+                try:
+                    _coroutine = {coroutine}
+                    _other, _raised, _drive = _begin(_coroutine, _context, _task, _turn)
+                except _BaseException as _error:  # the arguments don't fit
+                    if not _contained(_error):
+                        raise
+                    _raised = _Ending(None, _error)
+                if _drive is not None:
+                    _raised = await _drive
+                    if _raised.error is None:
+                        _other, _raised = _raised.value, None
+                if _raised is not None:
+                    _raised.put_by()
+                _turn = _clock()
+            _cancels = 0
+            if _task is not None:
+                _cancels = _task.cancelling() - (_getattr(_task, "_must_cancel", False) is True)
+            try:
+                _set_controlling(_mark)  # inside, since a signal's handler may raise right after it
+                _value = _control({passing})
+                if _type(_value) is _CoroutineType or _is_awaitable(_value):
+                    _value = await _value
+            except _BaseException as _error:
+                _ended = _control_raised(_task, _cancels, _error)
+                if _ended is None:
+                    raise
+            finally:
+                _over = _clock()
+                _mark.owner = None
+                _set_controlling(_within)
+            if _first:
+                _turn = _over
+                try:
+                    _coroutine = {coroutine}
+                    _other, _raised, _drive = _begin(_coroutine, _context, _task, _turn)
+                except _BaseException as _error:  # the arguments don't fit
+                    if not _contained(_error):
+                        raise
+                    _raised = _Ending(None, _error)
+                if _drive is not None:
+                    _raised = await _drive
+                    if _raised.error is None:
+                        _other, _raised = _raised.value, None
+                _over = _clock()
+            _same = _value is _other
+            if _ended is not None or _raised is not None:
+                _same = False
+            elif not _same and _type(_value) is _type(_other):
+                try:
+                    _set_scope(_HOOK)  # what `==` calls is no experiment
+                    _same = (_value == _other) is True and (
+                        not _pairs.is_due or _pairs.is_match(_value, _other)
+                    )
+                except _BaseException as _error:
+                    if not _contained(_error):
+                        raise
+                finally:
+                    _set_scope(None)
+        except _BaseException:  # aimed at the caller
+            _account.skip("interrupted")
+            raise
+        if _same:
+            if _first:
+                _buffer = _pairs.control_first
+                _buffer.append((_turn - _start, _over - _turn))
+            else:
+                _buffer = _pairs.control_last
+                _buffer.append((_over - _turn, _turn - _start))
+            if _len(_buffer) >= _account.limit:
+                _fold(_recipe)
+            return _value
+        _ending = _ended or _Ending(_value)
+        _raised = _raised or _Ending(_other)
+        _before, _after = _turn - _start, _over - _turn
+        _taken = (_before, _after) if _first else (_after, _before)
+        await _conclude(_ending, _raised, *_taken, _first, _start)
+    elif _current.blocked is not None:
+        _next(_ticks[_current.blocked])
+        return await _control({passing})
+    else:
+        _ending = await _execute(_recipe, _lineup, {args}, {kwargs})
+        if _ending is None:
+            return await _control({passing})
+    if _ending.error is None:
+        return _ending.value
+    try:
+        raise _ending.before_raise()
+    finally:
+        _ending.after_raise()
+"""
+
+_DIRECT: Final = "_candidate({passing}) if _own is None else _candidate(*_own[0], **_own[1])"
+_INDIRECT: Final = "_calling(_candidate, *(_own or ({args}, {kwargs})))"
+_PAIR: Final = Template(_TEMPLATE, __file__, _TEMPLATE_LINE)
 
 
 def alone(run_alone: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
@@ -52,13 +183,16 @@ def quick_awaited(
     recipe: Recipe, lineup: Lineup, is_simple: bool
 ) -> Callable[..., Coroutine[Any, Any, Any]]:
     """Make the run function; `is_simple` says that options need no look at a matching run."""
+    return _quick(recipe, lineup) if is_simple else _decided(recipe, lineup)
+
+
+def _decided(recipe: Recipe, lineup: Lineup) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """Make the run function that honours every option, and decides without them where it can."""
     control, account, current = lineup.control, recipe.account, settings.current
     coin, is_drawn = coin_of(recipe), recipe.sample != 1
     surely = partial(execute, attrs.evolve(recipe, is_sampled=coin is not None), lineup)
     ticks = {reason: account.ticker(reason).ticks for reason in ("disabled", "enabled", "reentry")}
-    pair = _pair(recipe, lineup) if is_simple else None
     plain, is_enabled = current.plain, recipe.enabled is True
-    gate = current.quiet if recipe.publishers is None else plain
     inside, within = scope.get, controlling.get
 
     async def run(*args: Any, **kwargs: Any) -> Any:
@@ -70,8 +204,7 @@ def quick_awaited(
                 answer = next(coin.answers, 2)
                 if not answer or (answer == 2 and not coin.ask()):
                     return await control(*args, **kwargs)
-            begin = pair if pair is not None and gate.is_open else surely
-            ending = await begin(args, kwargs)
+            ending = await surely(args, kwargs)
         elif current.blocked is not None:
             next(ticks[current.blocked])
             return await control(*args, **kwargs)
@@ -89,118 +222,90 @@ def quick_awaited(
     return run
 
 
-def _pair(recipe: Recipe, lineup: Lineup) -> Callable[..., Coroutine[Any, Any, Ending | None]]:
-    """Make what runs both sides, and concludes a run that simply matches by an append."""
+def _quick(recipe: Recipe, lineup: Lineup) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """Make the run function for one candidate, where a matching run is concluded by an append."""
     [(name, candidate)] = lineup.candidates.items()
-    account, control = recipe.account, lineup.control
-    pairs = account.pairs(lineup.control_name, name)
-    names = lineup.control_name, name
-    begin: Any = Drive.quickly if kind_of(candidate) is Kind.COROUTINE else _driven
-    flip, is_sharing = _FLIPS[str(recipe.order)], recipe.isolate == "share"
+    account, current = recipe.account, settings.current
+    share: Any = recipe.sample
+    names = {
+        **_NAMES,
+        "_account": account,
+        "_candidate": candidate,
+        "_coin": account.coin(share),
+        "_conclude": _concluder(recipe, lineup.control_name, name),
+        "_control": lineup.control,
+        "_gate": current.quiet if recipe.publishers is None else current.plain,
+        "_lineup": lineup,
+        "_pairs": account.pairs(lineup.control_name, name),
+        "_recipe": recipe,
+        "_ticks": {r: account.ticker(r).ticks for r in ("disabled", "enabled", "reentry")},
+    }
+    return _PAIR.made(
+        lineup.control,
+        names,
+        share=recipe.isolate == "share",
+        sampled=share < 1 or "_account.word is not None",
+        coroutine=_DIRECT if _is_direct(candidate) else _INDIRECT,
+        control_first=ORDERS[str(recipe.order)],
+    )
 
-    async def pair(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ending | None:
-        own: Any = (args, kwargs)
-        if not (is_sharing or _are_shared(args, kwargs)):
-            own = own_arguments(recipe, lineup, args, kwargs)
-            if own is None:
-                return None
-        context, task = copy_context(), current_task()
-        first, start = flip(1), perf_counter_ns()
+
+class _Mark(Controlling):
+    """Marks a control; its owner, and what is around it, are set by the text."""
+
+    __slots__ = ()
+    __init__ = object.__init__
+
+
+def _concluder(
+    recipe: Recipe, control: str, candidate: str
+) -> Callable[..., Coroutine[Any, Any, None]]:
+    """Make what concludes a run that did not simply match."""
+
+    async def conclude_run(ending: Ending, other: Ending, *facts: int) -> None:
         try:
-            if not first:
-                other, other_ns = await begin(candidate, *own, context, task)
-                if other.error is not None:
-                    other.put_by()
-            cancels = cancels_of(task)
-            began = perf_counter_ns()
-            try:
-                with Controlling(account):
-                    value = control(*args, **kwargs)
-                    if type(value) is CoroutineType or is_awaitable(value):
-                        value = await value
-            except BaseException as error:
-                taken = perf_counter_ns() - began
-                raised = control_raised(task, cancels, error)
-                if raised is None:
-                    raise
-                ending = raised
-            else:
-                taken = perf_counter_ns() - began
-                ending = Ending(value)
-            if first:
-                other, other_ns = await begin(candidate, *own, context, task)
-            is_same = _are_same(ending, other, pairs)
-        except BaseException:  # aimed at the caller
-            account.skip("interrupted")
-            raise
-        if is_same:
-            buffer = pairs.control_first if first else pairs.control_last
-            buffer.append((taken, other_ns))
-            if len(buffer) >= account.limit:
-                fold(recipe)
-        else:
-            facts = taken, other_ns, first, start
-            try:
-                await conclude_awaited(run_of(recipe, *names, ending, other, *facts))
-            finally:
-                other.give_up()
-        return ending
+            await conclude_awaited(run_of(recipe, control, candidate, ending, other, *facts))
+        finally:
+            other.give_up()
 
-    return pair
+    return conclude_run
 
 
-async def _driven(
-    function: Behaviour,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    context: Context,
-    _: Task[Any] | None,
-) -> tuple[Ending, int]:
-    """Drive a candidate that may give something to await."""
-    context.run(scope.set, CANDIDATE)
-    drive = Drive(calling(function, args, kwargs), context)
-    return await drive, drive.taken_ns
+def _is_direct(candidate: Behaviour) -> bool:
+    """Say whether calling this makes a coroutine, and runs nothing."""
+    return type(candidate) is FunctionType and bool(candidate.__code__.co_flags & CO_COROUTINE)
 
 
-_FLIPS: Final[dict[str, Callable[[int], int]]] = {
-    "random": dice.getrandbits,
-    "control-first": int,
-    "control-last": (0).__mul__,
+_NAMES: Final[dict[str, Any]] = {
+    "__builtins__": __builtins__,
+    "__name__": __name__,
+    "_BaseException": BaseException,
+    "_CoroutineType": CoroutineType,
+    "_Ending": Ending,
+    "_HOOK": HOOK,
+    "_Mark": _Mark,
+    "_RuntimeError": RuntimeError,
+    "_begin": Drive.quickly,
+    "_calling": calling,
+    "_clock": perf_counter_ns,
+    "_contained": contained,
+    "_control_raised": control_raised,
+    "_copy_context": copy_context,
+    "_current": settings.current,
+    "_current_task": asyncio.current_task,
+    "_execute": execute,
+    "_flip": dice.getrandbits,
+    "_fold": fold,
+    "_get_controlling": controlling.get,
+    "_get_scope": scope.get,
+    "_getattr": getattr,
+    "_is_awaitable": is_awaitable,
+    "_isolated": own_arguments,
+    "_len": len,
+    "_map": map,
+    "_next": next,
+    "_set_controlling": controlling.set,
+    "_set_scope": scope.set,
+    "_shared": shared_types(),
+    "_type": type,
 }
-"""What gives, called with 1, whether the control is the first."""
-
-_shared: Final = shared_types()
-
-
-def _are_shared(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Say whether the candidate may have the very arguments."""
-    try:
-        return _shared.issuperset(map(type, args)) and (
-            not kwargs or _shared.issuperset(map(type, kwargs.values()))
-        )
-    except BaseException as error:  # of a metaclass that can't be hashed
-        if not contained(error):
-            raise
-        return False
-
-
-def _are_same(ending: Ending, other: Ending, pairs: Pairs) -> bool:
-    """Say whether both returned what is the same at first sight."""
-    if ending.error is not None or other.error is not None:
-        return False
-    value, another = ending.value, other.value
-    if value is another:
-        return True
-    try:
-        scope.set(HOOK)  # what `==` calls is no experiment
-        return (
-            (value == another) is True
-            and type(value) is type(another)
-            and (not pairs.is_due or pairs.is_match(value, another))
-        )
-    except BaseException as error:
-        if not contained(error):
-            raise
-        return False
-    finally:
-        scope.set(None)

@@ -35,36 +35,32 @@ class Controlling:
     What they go on to do when the control is over is no recursion of it.
     """
 
-    __slots__ = ("_outer", "owner")
+    __slots__ = ("outer", "owner")
 
     def __init__(self, owner: Any) -> None:
         self.owner: Any = owner
-        self._outer = _innermost()
+        outer = controlling.get()
+        while outer is not None and outer.owner is None:  # a control that is over
+            outer = outer.outer
+        self.outer: Controlling | None = outer
+        """The mark of the innermost control around it that is still awaited."""
 
     def __enter__(self) -> None:
         controlling.set(self)
 
     def __exit__(self, *_: object) -> None:
         self.owner = None
-        controlling.set(self._outer)
+        controlling.set(self.outer)
 
     def is_of(self, owner: Any) -> bool:
         """Say whether this or a control around it belongs to the owner."""
         mark: Controlling | None = self
         while mark is not None and mark.owner is not owner:
-            mark = mark._outer
+            mark = mark.outer
         return mark is not None
 
 
 controlling: ContextVar[Controlling | None] = ContextVar("twinrun_controlling", default=None)
-
-
-def _innermost() -> Controlling | None:
-    """Give the mark of the innermost control that is still awaited."""
-    mark = controlling.get()
-    while mark is not None and mark.owner is None:
-        mark = mark._outer
-    return mark
 
 
 def is_controlling(owner: Any) -> bool:

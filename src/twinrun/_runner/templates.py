@@ -23,7 +23,8 @@ class Template:
 
     Its names begin with an underscore, since the control's parameters stand beside them. It is
     filled in with `parameters` and what passes them on (`passing`; `args` and `kwargs` as a tuple
-    and a dict), whether none of them needs a copy (`shared`), and what else is decided.
+    and a dict), whether none of them needs a copy (`shared`), and what else is decided, which
+    may contain all these.
     """
 
     text: str
@@ -76,14 +77,15 @@ def _compiled(
         kwargs = "{" + ", ".join(f"{name!r}: {name}" for name in keywords) + "}"
         every = (*only, *positional, *keywords)
         shared = " and ".join(f"_type({name}) in _shared" for name in every) or "True"
-    text = template.text.format(
-        parameters=parameters,
-        passing=passing,
-        args=args,
-        kwargs=kwargs,
-        shared="True" if share else shared,
-        **dict(decisions),
-    )
+    fields = {
+        "parameters": parameters,
+        "passing": passing,
+        "args": args,
+        "kwargs": kwargs,
+        "shared": "True" if share else shared,
+    }
+    decided = {name: text.format(**fields) for name, text in decisions}
+    text = template.text.format(**fields, **decided)
     # As many lines down as the template stands, so that tracebacks show the line that runs.
     module = compile("\n" * (template.line - 1) + text, template.file, "exec")
     return next(const for const in module.co_consts if isinstance(const, CodeType))
