@@ -78,6 +78,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "store.incoming",
         "store.writer",
         "store._times",
+        "store._packing",
         "store._rows",
         "store._recent",
         "store.migrations",

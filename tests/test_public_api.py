@@ -279,7 +279,6 @@ PUBLIC: dict[str, set[str]] = {
         "releases",
         "span",
         "starting",
-        "summed",
         "tallies",
     },
     "twinrun.store.records": {

@@ -15,7 +15,8 @@ from twinrun.errors import ConfigurationError
 from twinrun.histogram import Histogram
 from twinrun.paired import PairCounts, PairedRuns
 from twinrun.result import Outcome
-from twinrun.store import Store, _recent, grouping, reading
+from twinrun.store import Store, _recent, grouping
+from twinrun.store._packing import pack, total, unpack
 from twinrun.tally import Tally
 
 # Opening -----------------------------------------------------------------------------------------
@@ -80,7 +81,9 @@ def test_an_unknown_experiment_has_an_empty_tally_and_no_groups(store):
 
 words = st.sampled_from(["new", "scale", "counts", "zero"])
 counts = st.dictionaries(words, st.integers(1, 5), max_size=2)
-histograms = st.builds(Histogram.of, st.lists(st.floats(0, 10), min_size=1, max_size=4))
+histograms = st.builds(
+    Histogram.of, st.lists(st.floats(0, 10) | st.floats(0.9, 1.1), min_size=1, max_size=6)
+)
 pair_counts = st.builds(PairCounts, st.integers(1, 5), st.integers(0, 5), st.integers(0, 5))
 tallies = st.builds(
     Tally,
@@ -111,9 +114,13 @@ tallies = st.builds(
 
 @given(st.lists(tallies, max_size=4))
 def test_tallies_as_they_are_kept_add_up_like_tallies(parts):
-    """Whatever names are counted, numbers of JSON come to what the values come to."""
-    kept = [json.dumps(tally.as_dict()) for tally in parts]
-    assert reading.summed(kept) == sum(parts, start=Tally())
+    """Whatever names are counted, as they are kept now or were before: numbers come to the same."""
+    whole = sum(parts, start=Tally())
+    kept = [pack(tally) for tally in parts]
+    assert [unpack(text) for text in kept] == parts
+    assert total(kept) == whole
+    assert total([json.dumps(tally.as_dict()) for tally in parts]) == whole
+    assert total([*kept, json.dumps(whole.as_dict()), *reversed(kept)]) == whole + whole + whole
 
 
 names = map("e{}".format, itertools.count())  # for each example, as they share a store

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.engine import Connection
 
 from twinrun.store import schema
+from twinrun.store._packing import pack, unpack
 from twinrun.store._rows import Key, found, held, replace
 from twinrun.store._sequences import Numbers
 from twinrun.store._times import microseconds
@@ -37,16 +37,15 @@ def add_to_rows(connection: Connection, gains: Mapping[Key, Tally]) -> None:
     before = found(connection, schema.tallies, gains, held=True)
     rows: list[dict[str, Any]] = []
     for key, gain in sorted(gains.items(), key=lambda item: item[0]):
-        total = Tally.from_dict(json.loads(before[key].tally)) + gain if key in before else gain
+        total = unpack(before[key].tally) + gain if key in before else gain
         rows.append(tally_row(key, total))
     replace(connection, schema.tallies, rows)
 
 
 def tally_row(key: Key, tally: Tally) -> dict[str, Any]:
     """Give the row of a tally."""
-    text = json.dumps(tally.as_dict(), separators=(",", ":"))
     names = [column.name for column in schema.tallies.primary_key.columns]
-    return {**dict(zip(names, key, strict=True)), "tally": text}
+    return {**dict(zip(names, key, strict=True)), "tally": pack(tally)}
 
 
 def _unknown(

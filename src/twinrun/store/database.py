@@ -27,6 +27,7 @@ from twinrun.store._connections import (
     inherited,
     tainted,
 )
+from twinrun.store._packing import total
 from twinrun.store._places import is_file, read_url, shown
 from twinrun.store._postgresql import POSTGRESQL, is_passing
 from twinrun.store.migrations import migrate, newest
@@ -138,7 +139,7 @@ class Store:
         Of all minutes, or of those from the one that `since` falls into (old ones may be rolled up:
         then from the hour or day); of all releases of the application, or of one.
         """
-        return reading.summed(self._read(reading.tallies, name, since, release))
+        return total(self._read(reading.tallies, name, since, release))
 
     def span(
         self, name: str, since: datetime.datetime | None = None, release: str | None = None
@@ -186,8 +187,12 @@ class Store:
 
     def before_fork(self) -> None:
         """Close the connections, for a child must inherit none, and let nobody open others."""
-        if self._use.acquire(timeout=_PATIENCE) and not self._users and not self._given:
+        if not self._use.acquire(timeout=_PATIENCE) or self._users:
+            return
+        if self._given is None:
             self.close()
+        elif identity(self._path) is not None:  # a database in memory goes with its connection
+            self._given.dispose()
 
     def after_fork_in_parent(self) -> None:
         """Let others open connections again."""

@@ -14,10 +14,10 @@ from sqlalchemy import case, select
 from sqlalchemy.engine import Connection
 
 from twinrun.store import identity, schema
+from twinrun.store._packing import total
 from twinrun.store._times import moment
 from twinrun.store.database import Store
 from twinrun.store.records import key_text
-from twinrun.tally import Tally
 
 __all__ = ["VERSION", "Line", "exported"]
 
@@ -93,7 +93,7 @@ def _tallies(connection: Connection, names: _Names, own: str) -> Iterator[Line]:
     query = select(*columns, table.c.tally).where(table.c.experiment_id.in_(names))
     rows = connection.execute(query.order_by(*columns))
     for (experiment, store, release, minute, span), some in groupby(rows, lambda row: row[:5]):
-        tally = sum((Tally.from_dict(json.loads(row.tally)) for row in some), start=Tally())
+        tally = total(row.tally for row in some)
         yield {
             "line": "tally",
             "experiment": names[experiment],

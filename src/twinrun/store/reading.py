@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterable
-from operator import add
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, func, select
@@ -14,7 +12,6 @@ from sqlalchemy.engine import Connection
 from twinrun.store import schema
 from twinrun.store._times import MINUTE, minute, moment
 from twinrun.store.records import Exemplar, ExperimentRecord, GroupRecord, key_text
-from twinrun.tally import Tally
 
 __all__ = [
     "exemplars",
@@ -24,7 +21,6 @@ __all__ = [
     "releases",
     "span",
     "starting",
-    "summed",
     "tallies",
 ]
 
@@ -103,30 +99,6 @@ def exemplars(connection: Connection, fingerprint: str) -> list[Exemplar]:
         .order_by(schema.exemplars.c.sequence)
     )
     return [_exemplar(row) for row in connection.execute(query)]
-
-
-def summed(texts: Iterable[str]) -> Tally:
-    """Add up tallies as they are kept."""
-    total: dict[str, Any] = {}
-    for text in texts:
-        _add(total, json.loads(text))
-    return Tally.from_dict(total) if total else Tally()
-
-
-def _add(total: dict[str, Any], more: dict[str, Any]) -> None:
-    """Add JSON of tallies number by number: Tallies of so many rows would take twice the time."""
-    # Only a histogram has these two: what is counted by name is numbers, or histograms themselves.
-    if isinstance(more.get("scale"), int) and isinstance(more.get("counts"), dict):
-        if total.setdefault("scale", more["scale"]) != more["scale"]:
-            raise ValueError("these histograms have different scales")
-        more.pop("scale")
-    for key, value in more.items():
-        if isinstance(value, int):
-            total[key] = total.get(key, 0) + value
-        elif isinstance(value, list):
-            total[key] = list(map(add, total.get(key, [0] * len(value)), value))
-        else:
-            _add(total.setdefault(key, {}), value)
 
 
 def _chosen(

@@ -6,7 +6,6 @@ earlier one brought, by whatever ways they come.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final, TypeVar
@@ -16,6 +15,7 @@ from sqlalchemy import delete, select, tuple_
 from sqlalchemy.engine import Connection
 
 from twinrun.store import identity, schema
+from twinrun.store._packing import unpack
 from twinrun.store._rows import Key, held, replace
 from twinrun.store.counting import tally_row
 from twinrun.store.database import Store
@@ -163,7 +163,7 @@ def _known_days(connection: Connection, days: Collection[Key]) -> dict[Key, _Win
     for row in connection.execute(query):
         day = row.experiment_id, row.process, row.release, row.minute // DAY
         if day in days:
-            tally = Tally.from_dict(json.loads(row.tally))
+            tally = unpack(row.tally)
             known.setdefault(day, {})[row.minute, row.span] = tally
     return known
 

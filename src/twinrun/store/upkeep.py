@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -14,6 +13,7 @@ from sqlalchemy import ColumnElement, Delete, and_, delete, exists, not_, select
 from sqlalchemy.engine import Connection
 
 from twinrun.store import identity, schema
+from twinrun.store._packing import unpack
 from twinrun.store._rows import Key
 from twinrun.store._times import microseconds, minute
 from twinrun.store.counting import add_to_rows
@@ -112,7 +112,7 @@ def _roll_up_some(connection: Connection, span: int, before: int) -> int:
     for row in rows:
         process = row.process if identity.is_origin(row.process) else own
         wider = row.experiment_id, row.minute // span * span, span, process, row.release
-        sums[wider] = sums.get(wider, Tally()) + Tally.from_dict(json.loads(row.tally))
+        sums[wider] = sums.get(wider, Tally()) + unpack(row.tally)
     add_to_rows(connection, sums)
     return len(rows)
 
