@@ -148,27 +148,47 @@ def test_a_forked_child_writes_through_connections_of_its_own(path, kind):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_fork_closes_the_connection_so_that_no_write_goes_into_a_removed_log(path):
+@pytest.mark.parametrize("kind", ["path", "engine"])
+def test_a_fork_closes_the_connection_so_that_no_write_goes_into_a_removed_log(path, kind):
     """SQLite would think the child holds the parent's locks, and the parent removes the log."""
     here, there = os.pipe(), os.pipe()
-    store = Store(path)
-    store.write(mismatches=[mismatch(0)])  # the connection stays open
+    with Store(path) as first:
+        first.write(mismatches=[mismatch(0)])  # there is a log from here on
+    engine = sqlalchemy.create_engine(f"sqlite:///{path}")
+    store = Store(engine if kind == "engine" else path)
+    store.write(mismatches=[mismatch(1)])  # the connection stays open
     pid = os.fork()
     if pid == 0:
         own = Store(path)
-        own.write(mismatches=[mismatch(1)])
+        own.write(mismatches=[mismatch(2)])
         os.write(here[1], b".")
         os.read(there[0], 1)
-        own.write(mismatches=[mismatch(2)])
+        own.write(mismatches=[mismatch(3)])
         os._exit(0)
     os.read(here[0], 1)
     store.close()  # the last one to close, as far as SQLite can see, removes the log
+    engine.dispose()
     os.write(there[1], b".")
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert store.groups("e")[0].count == 3
+    assert store.groups("e")[0].count == 4
     store.close()
+    engine.dispose()
     for end in (*here, *there):
         os.close(end)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_fork_leaves_an_engine_in_memory_what_it_has():
+    """Closing its one connection would end its database."""
+    engine = sqlalchemy.create_engine("sqlite://", poolclass=sqlalchemy.StaticPool)
+    with Store(engine) as store:
+        store.write(mismatches=[mismatch(0)])
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        os.waitpid(pid, 0)
+        assert store.groups("e")[0].count == 1
+    engine.dispose()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
