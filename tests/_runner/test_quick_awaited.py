@@ -166,3 +166,34 @@ def test_a_traceback_has_one_frame_of_ours_that_shows_its_line(order: str, name:
     line = linecache.getline(str(ours[0].path), ours[0].lineno + 1)
     assert line.strip() == "raise _ending.before_raise()"
     assert tallies()[name].outcomes["candidate"] == {Outcome.MATCHED: 1}
+
+
+@pytest.mark.parametrize("order", ["control-first", "control-last"])
+def test_an_application_may_replace_what_knows_the_current_task(
+    order: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked for at each run, as asyncio gives it then, so that a cancellation is seen."""
+
+    async def control() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    async def candidate() -> None:
+        """Wait for nothing."""
+
+    made = experiment(name, candidate=candidate, order=order, publishers=())(control)
+
+    async def main() -> None:
+        real, asked = asyncio.current_task, []
+        monkeypatch.setattr(asyncio, "current_task", lambda: asked.append(1) or real())
+        task = asyncio.create_task(made())
+        await started.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert asked
+        assert task.cancelled()
+
+    started = asyncio.Event()
+    asyncio.run(main())
+    assert tallies()[name].skipped == {"interrupted": 1}

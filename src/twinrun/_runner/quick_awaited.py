@@ -5,7 +5,6 @@ Where options need no look at a matching run it is made from a text, like `quick
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from functools import partial
@@ -19,7 +18,7 @@ import attrs
 from twinrun import settings
 from twinrun._accounts import dice
 from twinrun._runner.asynchronous import execute
-from twinrun._runner.awaiting import calling, control_raised, is_awaitable
+from twinrun._runner.awaiting import calling, control_raised, current_task, is_awaitable
 from twinrun._runner.behaviours import Lineup
 from twinrun._runner.containment import contained
 from twinrun._runner.driving import Drive
@@ -36,7 +35,7 @@ from twinrun.typing import Behaviour
 
 __all__ = ["alone", "quick_awaited"]
 
-_TEMPLATE_LINE: Final = 40  # where the text begins
+_TEMPLATE_LINE: Final = 39  # where the text begins
 _TEMPLATE: Final = """
 async def run({parameters}):
     if _gate.is_open:
@@ -62,10 +61,7 @@ async def run({parameters}):
                 return await _control({passing})
         _value = _other = _ended = _raised = _drive = None
         _context = _copy_context()
-        try:
-            _task = _current_task()
-        except _RuntimeError:  # no event loop, or not one of asyncio's
-            _task = None
+        _task = _current_task()
         while _within is not None and _within.owner is None:  # a control that is over
             _within = _within.outer
         _mark = _Mark()
@@ -284,7 +280,6 @@ _NAMES: Final[dict[str, Any]] = {
     "_Ending": Ending,
     "_HOOK": HOOK,
     "_Mark": _Mark,
-    "_RuntimeError": RuntimeError,
     "_begin": Drive.quickly,
     "_calling": calling,
     "_clock": perf_counter_ns,
@@ -292,7 +287,7 @@ _NAMES: Final[dict[str, Any]] = {
     "_control_raised": control_raised,
     "_copy_context": copy_context,
     "_current": settings.current,
-    "_current_task": asyncio.current_task,
+    "_current_task": current_task,
     "_execute": execute,
     "_flip": dice.getrandbits,
     "_fold": fold,
