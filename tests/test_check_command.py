@@ -434,3 +434,27 @@ def test_ctrl_c_is_no_answer(store: Path) -> None:
     done = subprocess.run(command, capture_output=True, cwd=ROOT, timeout=60)
     assert done.returncode == 128 + signal.SIGINT
     assert (done.stdout, done.stderr.strip()) == (b"", b"")
+
+
+def test_a_group_that_is_accepted_does_not_count(tmp_path: Path) -> None:
+    """`twinrun accept` says so for every check to come, until it is undone."""
+    store = tmp_path / "twinrun.db"
+    counts = {"candidate": {Outcome.MATCHED: 9_900, Outcome.MISMATCHED: 100}}
+    add(store, "prices", Tally(experiments=10_000, outcomes=counts))
+    mismatches(store, "prices", 100, "f00d")
+
+    def status() -> int:
+        return CliRunner().invoke(program, ["check", "prices", "--store", str(store)]).exit_code
+
+    def accept(*options: str) -> Result:
+        return CliRunner().invoke(program, ["accept", "f0", "--store", str(store), *options])
+
+    assert status() == NOT_READY
+    assert accept().output == "f00d of prices is accepted.\n"
+    assert status() == READY
+    with Store(store) as opened:
+        assert opened.groups("prices")[0].state == "accepted"
+    assert accept("--undo").output == "f00d of prices is not accepted any longer.\n"
+    assert status() == NOT_READY
+    done = CliRunner().invoke(program, ["accept", "beef", "--store", str(store)])
+    assert (done.exit_code, "no group 'beef'" in done.output) == (COULD_NOT_TELL, True)

@@ -7,11 +7,12 @@ from importlib.util import find_spec
 
 __all__ = ["main"]
 
+_COULD_NOT_TELL = 3  # as the command line has it: 1 is the answer of `check`, not ready
 _EXTRAS = {"click": "cli", "rich": "cli", "sqlalchemy": "store"}
 
 
 def main() -> None:
-    """Run the command line; exits with its status, or with 1 where an extra is missing."""
+    """Run the command line; exits with its status, or with 3 where an extra is missing."""
     try:
         from twinrun.cli import run, twinrun
         from twinrun.demo import demo
@@ -20,7 +21,7 @@ def main() -> None:
         if module not in _EXTRAS:
             raise
         print(_advice(module), file=sys.stderr)
-        sys.exit(1)
+        sys.exit(_COULD_NOT_TELL)
     except KeyboardInterrupt:
         sys.exit(130)
     twinrun.add_command(demo)

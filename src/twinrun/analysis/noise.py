@@ -113,22 +113,24 @@ def rejected(counts: Iterable[PairCounts], level: float = LEVEL) -> list[bool]:
     """Say of each whether the candidate differs there more often than the control itself.
 
     The level holds for all of them together: Holm, "A simple sequentially rejective multiple test
-    procedure", Scandinavian Journal of Statistics 6 (1979), 65-70. Those that have too few pairs
-    ever to be told are left out before, and cost the others nothing: Tarone, "A modified Bonferroni
-    method for discrete data", Biometrics 46 (1990), 515-522.
+    procedure", Scandinavian Journal of Statistics 6 (1979), 65-70. In each of its steps those that
+    have too few pairs ever to be told cost the others nothing: Tarone, "A modified Bonferroni
+    method for discrete data", Biometrics 46 (1990), 515-522; so it never rejects less than Holm's.
     """
     tests = list(counts)
-    least = [0.5 ** min(each.candidate + each.baseline, 1000) for each in tests]
-    share = 1
-    while sum(p <= level / share for p in least) > share:
-        share += 1
-    testable = [n for n, p in enumerate(least) if p <= level / share]
-    ps = {n: mcnemar(tests[n].candidate, tests[n].baseline) for n in testable}
+    least = {n: 0.5 ** min(each.candidate + each.baseline, 1000) for n, each in enumerate(tests)}
+    ps = [mcnemar(each.candidate, each.baseline) for each in tests]
     found = [False] * len(tests)
-    for rank, n in enumerate(sorted(testable, key=ps.__getitem__)):
-        if ps[n] > level / (len(testable) - rank):
+    while least:
+        share = 1
+        while sum(p <= level / share for p in least.values()) > share:
+            share += 1
+        told = [n for n in least if ps[n] <= level / share]
+        if not told:
             break
-        found[n] = True
+        for n in told:
+            found[n] = True
+            del least[n]
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from twinrun.cli._accept import accept
 from twinrun.cli._check import check
 from twinrun.cli._collect import collect
 from twinrun.cli._control import log, pause, ramp, resume
@@ -17,6 +18,7 @@ __all__ = [
     "COULD_NOT_TELL",
     "INTERRUPTED",
     "CouldNotTellError",
+    "accept",
     "check",
     "collect",
     "deliver",

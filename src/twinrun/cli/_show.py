@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import click
 
 from twinrun.analysis import summary
 from twinrun.cli._output import styled, width, write
-from twinrun.cli._program import CouldNotTellError, twinrun
-from twinrun.cli._stores import NAMED, json_option, opened, store_to
+from twinrun.cli._program import twinrun
+from twinrun.cli._stores import json_option, one_group, opened, store_to
 from twinrun.reports import group, json
-from twinrun.reports.texts import line
-from twinrun.store import GroupRecord
 
 __all__ = ["show"]
 
@@ -36,7 +32,7 @@ def show(fingerprint: str, location: str | None, in_full: bool, as_json: bool) -
       twinrun show 3f2a --json --store twinrun.db | jq '.group.examples[0].context'
     """
     with opened(location) as store:
-        found = _one(store.find_groups(fingerprint), fingerprint)
+        found = one_group(store.find_groups(fingerprint), fingerprint)
         total = sum(
             other.count
             for other in store.groups(found.experiment)
@@ -50,23 +46,3 @@ def show(fingerprint: str, location: str | None, in_full: bool, as_json: bool) -
         shown = exemplars if in_full else exemplars[:1]
         text = group.show(found, total, shown, len(exemplars), width(), styled(), finding)
         write(text)
-
-
-def _one(found: Sequence[GroupRecord], prefix: str) -> GroupRecord:
-    """Give the one group that was found, or list those that it might be."""
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise CouldNotTellError(
-            f"There is no group {prefix!r}. `twinrun report` lists the groups that there are."
-        )
-    exact = [record for record in found if record.fingerprint == prefix]
-    if exact:
-        return exact[0]
-    rows = [
-        f"  {line(r.fingerprint)}  {line(r.experiment)}  {line(', '.join(r.paths[:3]))}"
-        for r in found[:NAMED]
-    ]
-    more = [f"  and {len(found) - NAMED} more"] if len(found) > NAMED else []
-    text = "\n".join([f"{prefix!r} begins {len(found)} groups; say more of it:", *rows, *more])
-    raise CouldNotTellError(text)

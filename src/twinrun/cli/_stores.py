@@ -13,9 +13,15 @@ from twinrun.cli._output import sentence
 from twinrun.cli._program import CouldNotTellError
 from twinrun.errors import ConfigurationError
 from twinrun.reports.texts import line
-from twinrun.store import ExperimentRecord, Store, StoreNotFoundError, StoreVersionError
+from twinrun.store import (
+    ExperimentRecord,
+    GroupRecord,
+    Store,
+    StoreNotFoundError,
+    StoreVersionError,
+)
 
-__all__ = ["NAMED", "chosen", "json_option", "opened", "store_to"]
+__all__ = ["NAMED", "chosen", "json_option", "one_group", "opened", "store_to"]
 
 NAMED = 10
 """How many names are listed where the one asked for is not there."""
@@ -85,3 +91,23 @@ def _suggestion(name: str, records: Sequence[ExperimentRecord]) -> str:
     named = ", ".join(line(record.name) for record in records[:NAMED])
     more = f" and {len(records) - NAMED} more" if len(records) > NAMED else ""
     return f"There are: {named}{more}."
+
+
+def one_group(found: Sequence[GroupRecord], prefix: str) -> GroupRecord:
+    """Give the one group that was found, or list those that it might be."""
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise CouldNotTellError(
+            f"There is no group {prefix!r}. `twinrun report` lists the groups that there are."
+        )
+    exact = [record for record in found if record.fingerprint == prefix]
+    if exact:
+        return exact[0]
+    rows = [
+        f"  {line(r.fingerprint)}  {line(r.experiment)}  {line(', '.join(r.paths[:3]))}"
+        for r in found[:NAMED]
+    ]
+    more = [f"  and {len(found) - NAMED} more"] if len(found) > NAMED else []
+    text = "\n".join([f"{prefix!r} begins {len(found)} groups; say more of it:", *rows, *more])
+    raise CouldNotTellError(text)
