@@ -6,6 +6,7 @@ import itertools
 import json
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -221,6 +222,32 @@ def test_a_signal_ends_it_after_the_batch(
         output, _ = running.communicate(timeout=LONG)
         assert (running.returncode, output) == (status, "2 messages stored.\n")
         assert redis.xinfo_consumers(KEYS.stream, "twinrun") == []
+
+
+def test_a_second_signal_ends_it_at_once_and_loses_nothing(redis_url: str, tmp_path: Path) -> None:
+    """While the store is locked it can't end after the batch; what it has read comes again."""
+    store = tmp_path / "twinrun.db"
+    published(redis_url, 3)
+    assert call(redis_url, "--store", store, "--once").exit_code == 0
+    holder = sqlite3.connect(store, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    published(redis_url, 3)
+    with collector(redis_url, store) as running, client(redis_url) as redis:
+        until(lambda: redis.xpending(KEYS.stream, "twinrun")["pending"])
+        running.terminate()
+        until(lambda: running.poll() is not None or running.terminate())
+        assert running.returncode in (-signal.SIGTERM, 0)
+    holder.close()
+    assert call(redis_url, "--store", store, "--once", "--idle", "0").exit_code == 0
+    assert stored(store) == (6, 2)
+
+
+def test_a_missing_extra_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names the command that mends it."""
+    monkeypatch.setitem(sys.modules, "redis", None)
+    result = call("redis://cache", "--store", tmp_path / "twinrun.db", "--once")
+    assert result.exit_code == 2
+    assert 'pip install "twinrun[redis]"' in result.stderr
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(100, marks=SOAK)])

@@ -312,6 +312,26 @@ def test_neither_sqlalchemy_nor_asyncio_is_needed(redis_url: str) -> None:
     assert len(sent(redis_url)[1]) == 1
 
 
+@pytest.mark.parametrize("away", [False, True])
+def test_nothing_is_imported_on_its_thread(redis_url: str, away: bool) -> None:
+    """A fork in the middle of an import would have the child wait for its end for ever."""
+    program = """
+        import sys, twinrun
+        from twinrun.publishers import RedisPublisher
+        to = RedisPublisher(sys.argv[1])
+        twinrun.configure(publishers=[to])
+        made = twinrun.Experiment("totals")
+        before = set(sys.modules)
+        made.run(control=lambda: 7, candidate=lambda: 8)
+        assert to.flush(1 if "localhost" in sys.argv[1] else 60) != ("localhost" in sys.argv[1])
+        print(*set(sys.modules) - before)
+    """
+    url = "redis://localhost:1" if away else redis_url
+    command = [sys.executable, "-c", textwrap.dedent(program), url]
+    done = subprocess.run(command, timeout=LONG, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "\n"), done.stderr
+
+
 def test_a_password_is_shown_nowhere(caplog: pytest.LogCaptureFixture) -> None:
     """Neither in the log of a failure nor in what names the publisher."""
     publisher = RedisPublisher(NOWHERE, interval=0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401, else it is imported on a thread, where a name is looked up
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
