@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
-__all__ = ["Key", "found", "held", "insert_many", "insert_new", "replace"]
+__all__ = ["Key", "found", "held", "insert_into", "insert_many", "insert_new", "replace"]
 
 Key = tuple[Any, ...]
 
@@ -74,7 +74,7 @@ def insert_many(
 ) -> set[Key]:
     """Insert very many rows on a server, but none whose key is there; give those that were not."""
     given, parts = _given(False, [table.c[name] for name in names])
-    insert = _insert(connection, table).from_select(names, select(*parts).select_from(given))
+    insert = insert_into(connection, table).from_select(names, select(*parts).select_from(given))
     insert = insert.on_conflict_do_nothing().returning(*(table.c[name] for name in names))
     return set(map(tuple, connection.execute(insert, {"rows": json.dumps(list(rows))})))
 
@@ -82,20 +82,21 @@ def insert_many(
 def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows, but none whose key is there already."""
     if rows:
-        connection.execute(_insert(connection, table).on_conflict_do_nothing(), rows)
+        connection.execute(insert_into(connection, table).on_conflict_do_nothing(), rows)
 
 
 def replace(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows; where a key is there already, take all else from the new row."""
     if not rows:
         return
-    insert = _insert(connection, table)
+    insert = insert_into(connection, table)
     columns = _key_columns(table)
     rest = {name: insert.excluded[name] for name in rows[0] if table.c[name] not in columns}
     connection.execute(insert.on_conflict_do_update(index_elements=columns, set_=rest), rows)
 
 
-def _insert(connection: Connection, table: Table) -> Any:
+def insert_into(connection: Connection, table: Table) -> Any:
+    """Make an insert that can say what to do where a key is there already."""
     return (sqlite if _is_sqlite(connection) else postgresql).insert(table)
 
 

@@ -9,12 +9,12 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import bindparam, update
+from sqlalchemy import case
 from sqlalchemy.engine import Connection
 
 from twinrun.store import schema
 from twinrun.store._recent import Member, identify, remember
-from twinrun.store._rows import Key, held, replace
+from twinrun.store._rows import Key, found, insert_into, replace
 from twinrun.store._times import MINUTE, microseconds
 from twinrun.store.records import Mismatch
 
@@ -51,29 +51,44 @@ def add_mismatches(
         minute = microseconds(mismatch.recorded_at) // MINUTE
         known_by = identify(experiment, minute, fingerprint, mismatch.result_id)
         groups.setdefault(group, {})[known_by] = mismatch
-    rows = held(
-        connection,
-        schema.mismatch_groups,
-        {group: _new_group(members) for group, members in groups.items()},
-    )
-    new = remember(connection, list(itertools.chain.from_iterable(groups.values())))
-    changes: list[dict[str, Any]] = []
+    # First what disturbs nobody: others wait for the groups from here to the end.
+    new = remember(connection, sorted(itertools.chain.from_iterable(groups.values())))
+    fresh: dict[Key, list[Mismatch]] = {}
+    for group, members in sorted(groups.items()):
+        if unknown := [each for known_by, each in members.items() if known_by in new]:
+            fresh[group] = unknown
+    _grow(connection, fresh)
+    grown = found(connection, schema.mismatch_groups, fresh)
     kept: list[dict[str, Any]] = []
-    for group, row in sorted(rows.items()):
-        fresh = [each for known_by, each in groups[group].items() if known_by in new]
-        if fresh:
-            before = row._mapping  # `row.count` is the method of a tuple
-            changes.append(_grown(group, before, fresh))
-            kept += _exemplars(group, before["count"], fresh)
-    _update_groups(connection, changes)
+    for group, unknown in fresh.items():
+        after = grown[group]._mapping["count"]  # `row.count` is the method of a tuple
+        kept += _exemplars(group, after - len(unknown), unknown)
     replace(connection, schema.exemplars, kept)
 
 
-def _new_group(members: Mapping[Member, Mismatch]) -> dict[str, Any]:
-    """Describe a group that has no member yet by those that it shall have."""
-    first = next(iter(members.values()))
-    seen = microseconds(first.recorded_at)
+def _grow(connection: Connection, fresh: Mapping[Key, Sequence[Mismatch]]) -> None:
+    """Count new members; a group that is not there is made."""
+    if not fresh:
+        return
+    table = schema.mismatch_groups
+    insert = insert_into(connection, table)
+    more, first, last = insert.excluded.count, insert.excluded.first_seen, insert.excluded.last_seen
+    change = {
+        "count": table.c.count + more,
+        "first_seen": case((first < table.c.first_seen, first), else_=table.c.first_seen),
+        "last_seen": case((last > table.c.last_seen, last), else_=table.c.last_seen),
+    }
+    grow = insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=change)
+    connection.execute(grow, [_group(key, members) for key, members in fresh.items()])
+
+
+def _group(key: Key, members: Sequence[Mismatch]) -> dict[str, Any]:
+    """Describe a group that has these members."""
+    first = members[0]
+    times = [member.recorded_at for member in members]
     return {
+        "experiment_id": key[0],
+        "fingerprint": key[1],
         "candidate": first.candidate,
         "outcome": first.outcome,
         "reason": first.reason,
@@ -81,33 +96,11 @@ def _new_group(members: Mapping[Member, Mismatch]) -> dict[str, Any]:
         "paths": _json(first.paths),
         "control_exception": first.control_exception,
         "candidate_exception": first.candidate_exception,
-        "count": 0,
-        "first_seen": seen,
-        "last_seen": seen,
+        "count": len(members),
+        "first_seen": microseconds(min(times)),
+        "last_seen": microseconds(max(times)),
         "state": "new",
     }
-
-
-def _grown(group: Key, before: Mapping[Any, Any], fresh: Sequence[Mismatch]) -> dict[str, Any]:
-    """Say how a group changes by new members."""
-    times = [microseconds(member.recorded_at) for member in fresh]
-    return {
-        "of_experiment": group[0],
-        "of_fingerprint": group[1],
-        "count": before["count"] + len(fresh),
-        "first_seen": min(before["first_seen"], *times),
-        "last_seen": max(before["last_seen"], *times),
-    }
-
-
-def _update_groups(connection: Connection, changes: Sequence[Mapping[str, Any]]) -> None:
-    table = schema.mismatch_groups
-    if changes:
-        change = update(table).where(
-            table.c.experiment_id == bindparam("of_experiment"),
-            table.c.fingerprint == bindparam("of_fingerprint"),
-        )
-        connection.execute(change, changes)
 
 
 def _exemplars(group: Key, count: int, members: Sequence[Mismatch]) -> Iterator[dict[str, Any]]:
