@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 import traceback
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -13,7 +14,8 @@ from sqlalchemy.engine import make_url
 import twinrun
 from evidence import run_sql
 from twinrun import _logging, settings
-from twinrun.cli import report, show, upgrade
+from twinrun.cli import merge, report, show, upgrade
+from twinrun.controls import StoreControls
 from twinrun.errors import ConfigurationError
 from twinrun.publishers import StorePublisher
 from twinrun.store import Store
@@ -34,6 +36,17 @@ WRONG = {
     "no database at all": "nothing://user:s3cret@127.0.0.1:1/db",
     "another driver": "postgresql+asyncpg://user:s3cret@127.0.0.1:1/db",
     "no driver": "postgresql+magic://user:s3cret@127.0.0.1:1/db",
+    "a / in the password, which ends a host": "postgresql://user/s3cret@127.0.0.1:1/db",
+    "no host": "postgresql:///user:s3cret@127.0.0.1:1/db",
+    "no colon": "postgres//user:s3cret@127.0.0.1:1/db",
+    "one slash": "postgresql:/user:s3cret@127.0.0.1:1/db",
+    "no slash": "postgresql:user:s3cret@127.0.0.1:1/db",
+    "no slash and no @": "postgresql+psycopg:user:s3cret",
+    "a slash lost by a path": Path("postgresql://user:s3cret@127.0.0.1:1/db"),
+    "no scheme": "user:s3cret@127.0.0.1:1/db",
+    "libpq's own form": "host=127.0.0.1 user=user password=s3cret",
+    "libpq's own form, spaced": "host=127.0.0.1 user=user PASSWORD = 's3cret'",
+    "a server of SQLite": "sqlite://user:s3cret@127.0.0.1/db",
 }
 
 
@@ -101,20 +114,59 @@ def test_no_publisher_tells_the_password(url, said):
 
 def test_no_environment_tells_the_password(url, said, monkeypatch):
     """`TWINRUN_STORE` is told to be wrong without what it is."""
-    monkeypatch.setenv("TWINRUN_STORE", url)
+    monkeypatch.setenv("TWINRUN_STORE", str(url))
     for publisher in settings._publishers_of_environment():
         publisher._delivery.close(0)
     assert SECRET not in said()
 
 
-@pytest.mark.parametrize("command", [(report, []), (show, ["abc"]), (upgrade, [])])
+@pytest.mark.parametrize(
+    "command", [(report, []), (show, ["abc"]), (upgrade, []), (merge, ["x.db"])]
+)
 def test_no_command_tells_the_password(url, command):
     """Each says in a sentence what is wrong, on standard error."""
     program, arguments = command
-    result = CliRunner().invoke(program, [*arguments, "--store", url])
+    result = CliRunner().invoke(program, [*arguments, "--store", str(url)])
     assert result.exit_code in (2, 3)
     assert SECRET not in result.output
     assert result.output.strip().endswith(".")
+
+
+def test_no_source_of_a_merge_tells_the_password(url, tmp_path):
+    """The stores to be merged are named as the one that they go to."""
+    result = CliRunner().invoke(merge, [str(url), "--store", str(tmp_path / "fleet.db")])
+    assert result.exit_code in (2, 3)
+    assert SECRET not in result.output
+
+
+def test_no_controls_tell_the_password(url):
+    """Neither when they are made nor when they listen."""
+
+    def listen():
+        controls = StoreControls(url)
+        names.append(f"{controls} {controls!r}")
+        controls.refresh()
+
+    names = []
+    with pytest.raises(Exception) as caught:
+        listen()
+    told = "".join(traceback.format_exception(caught.value))
+    assert SECRET not in f"{told} {caught.value!r} {names}"
+
+
+def test_a_path_may_hold_an_at_sign_if_it_can_be_nothing_else(tmp_path, monkeypatch):
+    """As a pathlib path or in an SQLite URL; so may the directory of any store."""
+    folder = tmp_path / "me@here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    for given in (Path("a@b.db"), "sqlite:///a@c.db", folder / "d.db", "postgres.db"):
+        with Store(given) as store:
+            assert store.experiments() == []
+        StoreControls(given).refresh()
+    made = {each.name for each in folder.glob("*.db")}
+    assert made == {"a@b.db", "a@c.db", "d.db", "postgres.db"}
+    with pytest.raises(ConfigurationError, match="a path with an @ is written sqlite:///path"):
+        Store("a@b.db")
 
 
 def test_a_missing_driver_is_told_in_one_sentence_with_what_to_install():

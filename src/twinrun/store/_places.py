@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Final
 
 from sqlalchemy.engine import URL, Engine, make_url
@@ -14,6 +15,7 @@ __all__ = ["is_file", "read_url", "shown"]
 
 _ACCEPTED: Final = "accepted are a path, sqlite:///path and postgresql://user@host/database"
 _SHOWN_OPTIONS: Final = frozenset({"host", "port"})  # what else a URL says may be secret
+_SERVER: Final = re.compile(r"^\s*postgres[\w+]*\s*(:|//)|(password|passwd|pwd)\s*=", re.IGNORECASE)
 
 
 def read_url(url_or_engine: str | os.PathLike[str] | Engine) -> URL:
@@ -27,7 +29,7 @@ def read_url(url_or_engine: str | os.PathLike[str] | Engine) -> URL:
     elif isinstance(url_or_engine, str) and "://" in url_or_engine:
         url = _parsed(url_or_engine)
     else:
-        url = URL.create("sqlite", database=os.fspath(url_or_engine))
+        url = URL.create("sqlite", database=_path(url_or_engine))
     if is_file(url):
         if not isinstance(url_or_engine, Engine) and url.database in (None, "", ":memory:"):
             raise ConfigurationError("a store in memory can't be shared by threads: name a file")
@@ -53,6 +55,17 @@ def shown(url: URL) -> str:
     return url.set(drivername=url.get_backend_name(), query=options).render_as_string()
 
 
+def _path(given: str | os.PathLike[str]) -> str:
+    """Give a path, which is shown whole; refuse what may be a server's URL, mistyped."""
+    path = os.fspath(given)
+    if (isinstance(given, str) and "@" in path) or _SERVER.search(path):
+        raise ConfigurationError(
+            "the store's URL can't be read, or it is a path that looks like one: "
+            f"{_ACCEPTED}; a path with an @ is written sqlite:///path"
+        )
+    return path
+
+
 def _parsed(text: str) -> URL:
     """Parse a URL; psycopg 3 is what PostgreSQL is spoken to with."""
     try:
@@ -61,9 +74,15 @@ def _parsed(text: str) -> URL:
         raise ConfigurationError(f"the store's URL can't be read; {_ACCEPTED}") from None
     if url.drivername in ("postgres", "postgresql"):
         url = url.set(drivername="postgresql+psycopg")
-    if "@" in (url.host or ""):
+    if is_file(url):
+        if url.host or url.username or url.password:
+            raise ConfigurationError(
+                "an SQLite URL names no host: write sqlite:///path, or sqlite:////absolute/path"
+            )
+    elif "@" in f"{url.host}{url.database}":
         raise ConfigurationError(
-            "the store's URL has more than one @: write one that belongs to the password as %40"
+            "the store's URL has an @ too many, or a / before it: write those that belong to "
+            "the password as %40 and %2F"
         )
     return url
 
