@@ -131,14 +131,18 @@ class Sifter(Generic[K]):
         """
         error, size = None, 1
         left = self._random.sample(items, len(items))
-        while left and time.monotonic() <= deadline:
-            together, left = left[:size], left[size:]
-            is_one = size == 1
+        alone: list[tuple[K, bytes]] = []  # of what failed together once more
+        while (alone or left) and time.monotonic() <= deadline:
+            if alone:
+                together = [alone.pop()]
+            else:
+                together, left = left[:size], left[size:]
+            is_one = len(together) == 1
             failure = self._hand_over(together, contained)
-            size = 2 * size if failure is None else 1
-            error = failure or error
+            size = 1 if failure or alone else 2 * size
             if not is_one:
-                left = together + left  # those that did not get through
+                alone = together  # those that did not get through
+            error = failure or error
         return error
 
     def _note_through(self, keys: Iterable[K]) -> None:
