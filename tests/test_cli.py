@@ -527,7 +527,7 @@ def test_a_poor_encoding_gets_plainer_characters(store: Path, encoding: str) -> 
 
 def big_store(path: Path) -> Path:
     """Fill a store whose report is larger than any pipe's buffer."""
-    fill(path, {f"experiment-{number:05}" + "x" * 2000: TALLY for number in range(50)})
+    fill(path, {f"experiment-{number:05}" + "x" * 900: TALLY for number in range(200)})
     return path
 
 
