@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -315,6 +316,80 @@ def test_what_cannot_be_asked_is_refused(wrong: Any) -> None:
     """When it is configured; a path is given to StoreControls instead."""
     with pytest.raises(ConfigurationError, match=r"controls is one of twinrun\.controls, such as"):
         configure(controls=wrong)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 0.0, float("nan"), "1", None, True])
+def test_a_pause_that_is_none_is_refused(wrong: Any) -> None:
+    """When it is configured, with what is accepted: nothing may spin, or end, on the thread."""
+    controls = Said()
+    controls.every = wrong
+    with pytest.raises(ConfigurationError, match="every is a number of seconds above 0, not "):
+        configure(controls=controls)
+
+
+def test_a_pause_is_read_once() -> None:
+    """When it is configured; one that raises is refused there."""
+
+    class Once(Said):
+        reads = 0
+
+        @property
+        def every(self) -> float:  # type: ignore[override]
+            self.reads += 1
+            if self.reads > 1:
+                raise OSError("gone")
+            return 0.01
+
+    controls = Once(**{"steered.once": 0.0})
+    configure(controls=controls, publishers=())
+    Experiment("steered.once", control=_plain, candidate=_plain)()
+    controls.asked()
+    assert controls.reads == 1
+    with pytest.raises(ConfigurationError, match=r"a number of seconds above 0; .* OSError"):
+        configure(controls=controls)
+
+
+def test_a_log_that_raises_ends_nothing(said: Said) -> None:
+    """Each word is obeyed still, and each line that could not be written is counted."""
+
+    class Full(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise SystemExit("no space left")
+
+    name, handler = "steered.log", Full()
+    logger = logging.getLogger("twinrun")
+    logger.addHandler(handler)
+    try:
+        Experiment(name, control=_plain, candidate=_plain)()
+        for word, lines in ((0.0, 1), (1.0, 2)):
+            said.words[name] = word
+            until(lambda: account_of(name).word == word)  # noqa: B023, it is over at once
+            said.asked()
+            assert tallies()[name].failures["controls"] == lines
+        said.words[name] = OSError("out of reach")
+        until(lambda: tallies()[name].failures["controls"] >= 6)  # a line, and three rounds
+        said.words[name] = 0.0
+        until(lambda: account_of(name).word == 0.0)
+    finally:
+        logger.removeHandler(handler)
+
+
+def test_what_surprises_the_thread_does_not_end_it(said: Said) -> None:
+    """Such as a `refresh` that can't even be looked up; it is counted."""
+    name = "steered.surprised"
+    Experiment(name, control=_plain, candidate=_plain)()
+    said.asked()
+
+    def gone(self: Said) -> None:
+        raise SystemExit("no attribute of mine")
+
+    before, Said.refresh = Said.refresh, property(gone)  # type: ignore[assignment, method-assign]
+    try:
+        until(lambda: tallies()[name].failures.get("controls", 0) >= 3)
+    finally:
+        Said.refresh = before  # type: ignore[method-assign]
+    said.words[name] = 0.0
+    until(lambda: account_of(name).word == 0.0)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

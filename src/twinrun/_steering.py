@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import Any, Final
+
+import attrs
 
 from twinrun import _accounts
 from twinrun._accounts import Account
@@ -18,7 +20,7 @@ from twinrun._wakeups import Wakeup
 from twinrun.errors import ConfigurationError
 from twinrun.typing import Controls, OnFailure
 
-__all__ = ["OPERATION", "Steering", "checked_controls", "checked_seconds"]
+__all__ = ["OPERATION", "Asked", "Steering", "checked_controls", "checked_seconds"]
 
 OPERATION: Final = "controls"
 """Under this name failures are counted and told."""
@@ -28,8 +30,16 @@ _PATIENCE: Final = 0.2  # seconds that an exit waits for a round of asking
 _TOLD: Final = 2  # failures in a row: one alone may be a store that is just being made
 
 
+@attrs.frozen
+class Asked:
+    """What is asked for shares, and the seconds between two rounds."""
+
+    controls: Controls
+    every: float
+
+
 class Steering:
-    """Asks `controls` for the share of each experiment, and tells that experiment's account.
+    """Asks controls for the share of each experiment, and tells that experiment's account.
 
     The thread is a daemon, and starts when an experiment is used. A forked child obeys the last
     words that its parent heard, and starts a thread of its own in the same way. Nothing here waits
@@ -38,7 +48,7 @@ class Steering:
 
     def __init__(self, on_failure: Callable[[], OnFailure | None]) -> None:
         self._on_failure = on_failure
-        self.controls: Controls | None = None
+        self.asked: Asked | None = None
         self.after_fork()
         after_fork_in_child(self)
         _accounts.when_used.append(self.attend)
@@ -57,14 +67,14 @@ class Steering:
         self._failing: dict[str | None, int] = {}
         self._over = Wakeup()
 
-    def use(self, controls: Controls | None) -> None:
+    def use(self, asked: Asked | None) -> None:
         """Ask these from now on; None takes back whatever was said."""
-        if controls is None and self.controls is None:
+        if asked is None and self.asked is None:
             return
         with self._lock:
-            before, self.controls = self._wake, controls
+            before, self.asked = self._wake, asked
             self._renew()
-            if controls is None:
+            if asked is None:
                 for account in _accounts.accounts().values():
                     account.say(None)
         before.set()
@@ -72,7 +82,7 @@ class Steering:
 
     def attend(self, name: str) -> None:
         """Be there for an experiment that is being used; its share is asked for soon."""
-        if self.controls is None:
+        if self.asked is None:
             return
         if self._pid != os.getpid():  # forked where no fork hook runs, as under uWSGI
             self.after_fork()
@@ -94,7 +104,7 @@ class Steering:
             from twinrun._delivery.exits import before_exit
 
             before_exit(self._stop)
-            start_thread(self._serve, self.controls, self._wake, self._over)
+            start_thread(self._serve, self.asked, self._wake, self._over)
             is_taken = True
         except RuntimeError:
             pass
@@ -110,40 +120,40 @@ class Steering:
             wake.set()
             over.wait(min(_PATIENCE, deadline - monotonic()))
 
-    def _serve(self, controls: Controls, wake: Wakeup, over: Wakeup) -> None:
+    def _serve(self, asked: Asked, wake: Wakeup, over: Wakeup) -> None:
         """Be the thread: ask, and rest until it is time to ask again."""
-        with suppress(BaseException):  # of the logging that would say so
-            while self._wake is wake:
-                self._ask(controls, wake)
-                wake.wait(getattr(controls, "every", _EVERY))
+        while self._wake is wake:
+            with _counted(_accounts.accounts().values()):
+                self._ask(asked.controls, wake)
+            wake.wait(asked.every)
         over.set()
 
     def _ask(self, controls: Controls, wake: Wakeup) -> None:
         """Ask for the share of every experiment once; what can't be had stays as it is."""
         accounts = _accounts.accounts()
         self._noted.update(accounts)
-        refresh: Any = getattr(controls, "refresh", None)
-        if refresh is not None:
-            try:
+        try:
+            refresh: Any = getattr(controls, "refresh", None)
+            if refresh is not None:
                 refresh()
-            except BaseException as error:  # nothing on this thread is aimed at anybody
-                self._failed(None, error, accounts.values())
-                return
-            self._went_well(None)
+        except BaseException as error:  # nothing on this thread is aimed at anybody
+            self._failed(None, error, accounts.values())
+            return
+        self._went_well(None, accounts.values())
         for name, account in accounts.items():
             try:
                 share = _checked(controls(name), name)
             except BaseException as error:
                 self._failed(name, error, [account])
                 continue
-            self._went_well(name)
+            self._went_well(name, [account])
             with self._lock:
                 if self._wake is not wake:
                     return
                 is_news = share != account.word
                 account.say(share)
             if is_news:
-                _log("experiment.controlled", experiment=name, share=share)
+                _log([account], "experiment.controlled", experiment=name, share=share)
 
     def _failed(self, what: str | None, error: BaseException, accounts: Iterable[Account]) -> None:
         """Count that an answer could not be had, and say so once, until one can be had again."""
@@ -155,23 +165,30 @@ class Steering:
                 with suppress(BaseException):
                     on_failure(OPERATION, error, account.name)
         if on_failure is None and times == _TOLD:
-            named = {} if what is None else {"experiment": what}
-            _log("controls.unreachable", **named, error=type(error).__name__, message=_said(error))
+            with _counted(accounts):
+                told = {"error": type(error).__name__, "message": _said(error)}
+                _log(accounts, "controls.unreachable", **_named(what), **told)
 
-    def _went_well(self, what: str | None) -> None:
+    def _went_well(self, what: str | None, accounts: Iterable[Account]) -> None:
         """Say that answers can be had again, where it was said that they can't."""
         if self._failing and self._failing.pop(what, 0) >= _TOLD and self._on_failure() is None:
-            _log("controls.reachable", **({} if what is None else {"experiment": what}))
+            _log(accounts, "controls.reachable", **_named(what))
 
 
-def checked_controls(value: Any) -> Any:
+def checked_controls(value: Any) -> Asked:
     """Take what can be asked for shares; raises ConfigurationError for anything else."""
     if isinstance(value, type) or not callable(value) or is_unwaited(value):
         raise ConfigurationError(
             "controls is one of twinrun.controls, such as StoreControls(), or a plain callable of "
             f"an experiment's name that gives a share within 0..1 or None; not {value!r}"
         )
-    return value
+    try:
+        every = getattr(value, "every", _EVERY)
+    except Exception as error:
+        raise ConfigurationError(
+            f"the controls' every is a number of seconds above 0; asking for it raised {error!r}"
+        ) from error
+    return Asked(value, checked_seconds(every))
 
 
 def checked_seconds(value: Any) -> float:
@@ -197,7 +214,24 @@ def _said(error: BaseException) -> str:
     return scrubbing.scrub(tracebacks.message(error))
 
 
-def _log(event: str, **facts: Any) -> None:
+def _named(what: str | None) -> dict[str, Any]:
+    """Name the experiment that something is said of, if it is one."""
+    return {} if what is None else {"experiment": what}
+
+
+def _log(accounts: Iterable[Account], event: str, **facts: Any) -> None:
+    """Say something of these; a log that can't be written is a failure of theirs."""
     from twinrun._logging import warn
 
-    warn(event, **facts)
+    with _counted(accounts):
+        warn(event, **facts)
+
+
+@contextmanager
+def _counted(accounts: Iterable[Account]) -> Iterator[None]:
+    """Have whatever is raised end here, and count it: the thread has to go on."""
+    try:
+        yield
+    except BaseException:
+        for account in accounts:
+            account.fail(OPERATION)

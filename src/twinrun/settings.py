@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from twinrun import _accounts
 from twinrun._forks import after_fork_in_child
 from twinrun._kinds import is_unwaited
-from twinrun._steering import Steering, checked_controls
+from twinrun._steering import Asked, Steering, checked_controls
 from twinrun._threads import start_thread
 from twinrun._wakeups import Wakeup
 from twinrun.errors import ConfigurationError
@@ -85,7 +85,7 @@ class Settings:
         self.workers = 4
         self.queue = 1000
         self.scrub: Scrubber | None = None
-        self.controls: Controls | None = None
+        self.controls: Asked | None = None
         self.steering = Steering(lambda: self.on_failure)
         self._default: tuple[PublisherLike, ...] | None = None
         self._environment: tuple[PublisherLike, ...] | None = None

@@ -44,7 +44,7 @@ class Controls(Protocol):
     it may have, and is used where it is there:
 
     - `refresh()`: called before each round of asking. Where it raises, the last words hold.
-    - `every`: the seconds between two rounds (by default 5).
+    - `every`: the seconds between two rounds (by default 5), as they are when it is configured.
     """
 
     def __call__(self, experiment: str, /) -> float | None:
