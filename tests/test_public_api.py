@@ -181,7 +181,7 @@ PUBLIC: dict[str, set[str]] = {
     "twinrun.histogram": {"Histogram", "SCALE", "bucket_index"},
     "twinrun.ignores": {"Rule", "kind", "name_of", "path", "raised", "rule", "when"},
     "twinrun.observation": {"NOTHING", "Nothing", "Observation", "Stream"},
-    "twinrun.paired": {"Divergence", "LIMIT", "PairCounter", "PairCounts", "PairedRuns"},
+    "twinrun.paired": {"CUT", "Divergence", "LIMIT", "PairCounter", "PairCounts", "PairedRuns"},
     "twinrun.patterns": {"Pattern", "compiled", "split", "step"},
     "twinrun.publishers": {
         "Buffered",

@@ -13,10 +13,13 @@ from typing import Any, Final, Self, TypeAlias
 
 import attrs
 
-__all__ = ["LIMIT", "Divergence", "PairCounter", "PairCounts", "PairedRuns"]
+__all__ = ["CUT", "LIMIT", "Divergence", "PairCounter", "PairCounts", "PairedRuns"]
 
 LIMIT: Final = 200
 """How many places, and how many groups, of one candidate are told apart in one process."""
+
+CUT: Final = "cut"
+"""The kind that stands at `$` for all that a comparator no longer looked at: `"$ cut"`."""
 
 _Combine: TypeAlias = Callable[[int, int], int]
 
@@ -53,7 +56,8 @@ class PairedRuns:
     - `runs`: how many pairs there were; in those counted nowhere below, neither differed.
     - `whole`: pairs in which they differed anywhere at all.
     - `places`: the same by generalised path and kind, `"$.items[*].price changed"`; paths are
-      cleaned like those that are stored.
+      cleaned like those that are stored. Where not all that differs in the candidate was found, the
+      pair is the candidate's alone, at `"$ cut"`: what was not looked at counts.
     - `groups`: by fingerprint; a baseline's group is that which the candidate's would be.
     - `uncounted`: what came when there were `LIMIT` places or groups already, by `"places"` and
       `"groups"`.

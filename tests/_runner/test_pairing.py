@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -187,3 +188,34 @@ def test_results_are_the_same_with_pairs(name: str) -> None:
     assert made()["total"] == 1
     assert [c.outcome for c in seen[0].comparisons] == [Outcome.MISMATCHED] * 2
     assert_counted_once(paired(name))
+
+
+def changing(total: int, count: int) -> Callable[[], dict[str, Any]]:
+    """Make a service of which so many items change at each call, before a total."""
+    numbers = itertools.count(total * 1_000_000)
+    return lambda: {"items": [next(numbers) for _ in range(count)], "total": total}
+
+
+def test_where_not_all_was_found_the_pair_is_the_candidates_alone(mode: str, name: str) -> None:
+    """What a comparator did not look at counts, though the baseline was cut off like it."""
+    with recording() as results:
+        made = Experiment(
+            name, mode=mode, baseline=1.0, control=changing(1, 150), candidate=changing(2, 150)
+        )
+        made()
+        read = paired(name)
+    alone = PairCounts(candidate=1)
+    assert read.groups == {results[0].comparisons[0].fingerprint: alone}
+    assert (read.whole, read.places) == (alone, {"$ cut": alone})
+
+
+def test_a_baseline_alone_may_be_cut_off(name: str) -> None:
+    """What is missing in its list makes the candidate look worse, and never better."""
+    control = changing(1, 150)
+    made = Experiment(name, baseline=1.0, control=control, candidate=lambda: {"total": 2})
+    made()
+    assert paired(name).places == {
+        "$.items removed": PairCounts(candidate=1),
+        "$.items[*] changed": PairCounts(baseline=1),
+        "$.total changed": PairCounts(candidate=1),
+    }

@@ -9,7 +9,7 @@ import attrs
 
 from twinrun._accounts import Account
 from twinrun.fingerprints import fingerprint, generalise
-from twinrun.paired import Divergence
+from twinrun.paired import CUT, Divergence
 from twinrun.result import BASELINE, Comparison, Outcome, Result
 
 __all__ = ["PairTaker", "count_alike", "differ"]
@@ -56,8 +56,18 @@ class PairTaker:
         for pair in _pairs(result.comparisons):
             if not _is_alike(pair):
                 name = pair[0].candidate.name
+                cut = _cut(pair[0])
                 sides = (_divergence(result, name, each, cleaned) for each in pair)
-                self.account.pair(name, *sides)
+                self.account.pair(name, *([cut] if cut else sides))
+
+
+def _cut(judged: Comparison) -> Divergence | None:
+    """Say that what differs was not all found, if so: nobody can tell whether that is noise, too.
+
+    The baseline, which may not have been looked at that far either, is left out of such a pair.
+    """
+    is_cut = judged.outcome is Outcome.MISMATCHED and getattr(judged.differences, "cut", None)
+    return Divergence(frozenset({f"$ {CUT}"}), str(judged.fingerprint)) if is_cut else None
 
 
 def _divergence(

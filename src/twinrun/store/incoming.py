@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from twinrun.fingerprints import generalise
+from twinrun.paired import CUT
 from twinrun.result import Outcome
 from twinrun.store.records import Mismatch
 
@@ -67,6 +68,8 @@ def _mismatch(read: Mapping[str, Any], candidate: Mapping[str, Any]) -> Mismatch
         (difference["kind"], generalise(difference["path"]))
         for difference in candidate["differences"]
     )
+    if candidate.get("differences_incomplete"):
+        places[CUT, "$"] = None
     return Mismatch(
         experiment=read["experiment"],
         candidate=candidate["name"],
