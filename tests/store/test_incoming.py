@@ -12,6 +12,7 @@ from twinrun.result import Comparison, Outcome, Result
 from twinrun.store import Mismatch, incoming
 
 NOW = datetime.datetime(2026, 3, 1, tzinfo=datetime.UTC)
+NEW = Observation(name="new", value=2, duration_ns=1)
 
 
 def stored(*paths: str, cut: str | None = None) -> Mismatch:
@@ -21,11 +22,13 @@ def stored(*paths: str, cut: str | None = None) -> Mismatch:
         id="r1",
         experiment="x",
         started_at=NOW,
+        context={},
         order=("control", "new"),
         control=Observation(name="control", value=1, duration_ns=1),
+        candidates=(NEW,),
         comparisons=(
             Comparison(
-                candidate=Observation(name="new", value=2, duration_ns=1),
+                candidate=NEW,
                 outcome=Outcome.MISMATCHED,
                 differences=Differences(found, cut),
                 fingerprint="f1",
