@@ -151,6 +151,18 @@ def test_a_mismatch_repeats_if_one_of_its_places_does(
     assert result.comparisons[0].recheck == expected
 
 
+def test_nothing_is_said_where_not_all_that_differs_was_found(
+    run: Callable[..., Any], mode: str
+) -> None:
+    """A bug that repeats may stand behind a hundred places that change."""
+    values = [{"items": list(range(n, n + 150)), "total": n > 300} for n in (0, 150, 450, 600)]
+    result = run(giving(*values[:2]), giving(*values[2:]), mode=mode)
+    [judged] = result.comparisons
+    assert judged.outcome is Outcome.MISMATCHED
+    assert judged.differences.cut
+    assert (judged.recheck, judged.unstable) == (None, False)
+
+
 def test_what_is_unstable_is_tallied_shown_and_stored(mode: str, name: str) -> None:
     """It stays a mismatch, in its group."""
     with recording() as results:

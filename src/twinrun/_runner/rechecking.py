@@ -55,8 +55,8 @@ def judged_once(run: Run) -> Run:
 def rechecked(run: Run, again: Mapping[str, Observation]) -> Run:
     """Mark the mismatches of a judged run by what its behaviours did when they ran once more.
 
-    Nothing is said of a candidate that did not run again, or could not be judged then. Exceptions
-    of the second time are let go of.
+    Nothing is said of a candidate that did not run again, could not be judged then, or where more
+    differs than is listed. Exceptions of the second time are let go of.
     """
     began = thread_time_ns() - sum(round((each.cpu_time or 0) * 1e9) for each in again.values())
     outside = scope.get()
@@ -100,6 +100,8 @@ def _marked(run: Run, first: Comparison, again: Mapping[str, Observation]) -> Co
     ]
     if any(c.outcome not in _DECIDED for c in itself):
         return first
+    if any(getattr(c.differences, "cut", None) for c in (first, *itself)):
+        return first  # what was not listed may repeat, or not
     places = {difference.path for difference in first.differences}
     by_control, by_candidate = (_touched(places, each) for each in itself)
     if places > by_control | by_candidate:
