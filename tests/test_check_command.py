@@ -18,8 +18,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from twinrun.cli import COULD_NOT_TELL
-from twinrun.cli import twinrun as program
+from twinrun.cli import COULD_NOT_TELL, run, twinrun
 from twinrun.result import Outcome
 from twinrun.store import Mismatch, Store, TallyIncrement
 from twinrun.tally import Tally
@@ -85,7 +84,7 @@ def check(store: Path | str | None, *arguments: object, **environment: str) -> R
     """Ask in this process, with no store in the environment."""
     given = {"TWINRUN_STORE": None, **environment}
     where = ["--store", str(store)] if store else []
-    return CliRunner().invoke(program, ["check", *map(str, arguments), *where], env=given)
+    return CliRunner().invoke(twinrun, ["check", *map(str, arguments), *where], env=given)
 
 
 @pytest.mark.parametrize(
@@ -176,6 +175,28 @@ def test_where_there_is_no_answer_the_status_says_so(
     assert result.exit_code == COULD_NOT_TELL
     assert said in result.stderr
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["--nope", "check", "good"], COULD_NOT_TELL),
+        (["--store", "x.db", "check", "good"], COULD_NOT_TELL),
+        (["--nope", "report", "good"], 2),
+        (["report", "check", "--nope"], 2),
+    ],
+)
+def test_wrong_usage_before_the_command_is_no_answer_either(
+    arguments: list[str], status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An option in the wrong place; only where a check was meant."""
+    with pytest.raises(SystemExit) as ended:
+        run(twinrun, arguments)
+    assert ended.value.code == status
+    monkeypatch.setattr(sys, "argv", ["twinrun", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        run(twinrun)
+    assert ended.value.code == status
 
 
 def test_a_crash_is_no_answer(store: Path) -> None:
@@ -444,10 +465,10 @@ def test_a_group_that_is_accepted_does_not_count(tmp_path: Path) -> None:
     mismatches(store, "prices", 100, "f00d")
 
     def status() -> int:
-        return CliRunner().invoke(program, ["check", "prices", "--store", str(store)]).exit_code
+        return CliRunner().invoke(twinrun, ["check", "prices", "--store", str(store)]).exit_code
 
     def accept(*options: str) -> Result:
-        return CliRunner().invoke(program, ["accept", "f0", "--store", str(store), *options])
+        return CliRunner().invoke(twinrun, ["accept", "f0", "--store", str(store), *options])
 
     assert status() == NOT_READY
     assert accept().output == "f00d of prices is accepted.\n"
@@ -456,5 +477,5 @@ def test_a_group_that_is_accepted_does_not_count(tmp_path: Path) -> None:
         assert opened.groups("prices")[0].state == "accepted"
     assert accept("--undo").output == "f00d of prices is not accepted any longer.\n"
     assert status() == NOT_READY
-    done = CliRunner().invoke(program, ["accept", "beef", "--store", str(store)])
+    done = CliRunner().invoke(twinrun, ["accept", "beef", "--store", str(store)])
     assert (done.exit_code, "no group 'beef'" in done.output) == (COULD_NOT_TELL, True)

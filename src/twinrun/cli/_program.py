@@ -42,8 +42,15 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> NoRet
         status = command.main(arguments, prog_name="twinrun", standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        status = error.exit_code
+        status = COULD_NOT_TELL if _may_be_a_check(error, arguments) else error.exit_code
     except (click.Abort, KeyboardInterrupt):
         leave_quietly()
         status = INTERRUPTED
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _may_be_a_check(error: click.ClickException, arguments: Sequence[str] | None) -> bool:
+    """Whether usage was wrong before a `check`: its exit status must not look like an answer."""
+    if not isinstance(error, click.UsageError) or error.ctx is None or error.ctx.parent:
+        return False
+    return "check" in (sys.argv[1:] if arguments is None else arguments)
