@@ -56,6 +56,20 @@ def test_the_last_word_of_each_experiment_holds(tmp_path_factory: Any, sayings: 
             assert len(controls.changes(connection, limit=3)) == min(3, len(said))
 
 
+def test_a_log_holds_no_secret(store: Store) -> None:
+    """Neither in a note nor in who said it, also as it is given back at once."""
+    secret = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abcDEF123456_-xyz"
+    note, by = f"token=hunter2hunter2 for {secret}", f"bot:password=hunter2hunter2 {secret}"
+    with store.writing() as connection:
+        made = controls.add(connection, "x", "pause", by=by, note=note)
+    with store.reading() as connection:
+        assert controls.changes(connection) == [made]
+    told = f"{made}"
+    assert secret not in told
+    assert "hunter2" not in told
+    assert str(made.note).startswith("token=[redacted ")
+
+
 def test_a_log_reads_as_it_was_written(store: Store) -> None:
     """On every database, for every name, and without a character that one can't keep."""
     names = ["x", "né\0\ud800", "long" * 2000]

@@ -9,6 +9,7 @@ import attrs
 from sqlalchemy import Row, Select, func, insert, select
 from sqlalchemy.engine import Connection
 
+from twinrun import scrubbing
 from twinrun.store._times import microseconds, moment
 from twinrun.store.records import key_text, storable_text
 from twinrun.store.schema import controls
@@ -73,7 +74,8 @@ def add(
 ) -> Change:
     """Say something of an experiment; its share, which only a ramp changes, is kept by a pause.
 
-    Whoever says something at the same moment waits, or gets sqlalchemy.exc.IntegrityError.
+    Secrets in `by` and `note` are scrubbed. Whoever says something at the same moment waits, or
+    gets sqlalchemy.exc.IntegrityError.
     """
     before = next(iter(last(connection, name)), None)
     if action == "ramp":
@@ -88,8 +90,8 @@ def add(
         "share": share,
         "paused": paused,
         "changed_at": now,
-        "changed_by": storable_text(by),
-        "note": None if note is None else storable_text(note),
+        "changed_by": storable_text(scrubbing.scrub(by)),
+        "note": None if note is None else storable_text(scrubbing.scrub(note)),
     }
     connection.execute(insert(controls).values(values))
     return Change(**{**values, "changed_at": moment(now)})  # type: ignore[arg-type]
