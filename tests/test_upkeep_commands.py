@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 from click.testing import CliRunner, Result
 
@@ -262,11 +263,10 @@ def test_counts_as_csv(path: Path) -> None:
 
 def test_examples_as_parquet(path: Path, tmp_path: Path) -> None:
     """With types of their own for times and numbers."""
-    parquet = pytest.importorskip("pyarrow.parquet")
     out = tmp_path / "examples.parquet"
     given = ("--format", "parquet", "--table", "examples", "--output", out)
     assert run("export", "--store", path, *given).exit_code == 0
-    table = parquet.read_table(out).to_pylist()
+    table = pyarrow.parquet.read_table(out).to_pylist()
     assert [row["result_id"] for row in table] == ["r0", "r1", "r2"]
     assert table[0]["recorded_at"] == NOON
     assert json.loads(table[0]["payload"])["id"] == "r0"
