@@ -37,7 +37,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 def finished(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> tuple[Path, str]:
-    """Run the demo once, in the soak over all that is found; gives its store and what it printed."""
+    """Run the demo once, in the soak over all there is; gives its store and what it printed."""
     path = tmp_path_factory.mktemp("demo") / "demo.db"
     done = run("demo", "--store", str(path), *request.param)
     assert (done.returncode, done.stderr) == (0, "")
