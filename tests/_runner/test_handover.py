@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import linecache
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -11,10 +12,15 @@ import pytest
 
 import twinrun
 from twinrun import Outcome, experiment, recording, tallies
+from twinrun._accounts import account_of
 from twinrun._runner.breaking import Circuit
 from twinrun.samplers import Breaker
 
 WATCHDOG = 60.0  # seconds, a safety net only
+
+
+class Interrupted(Exception):
+    """What a signal's handler raises."""
 
 
 @pytest.fixture(params=["concurrent", "background"])
@@ -185,3 +191,39 @@ def test_a_paused_experiment_leaves_nothing(mode: str, name: str) -> None:
         made(iter([1]))
     assert tallies()[name].experiments == 1
     assert tallies()[name].skipped == {"paused": 5}
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers that send signals")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # in a finalizer
+def test_a_signals_handler_that_raises_anywhere_leaves_no_run_behind(mode: str, name: str) -> None:
+    """Each run that was let in ends, and no thread is thought to be inside a control."""
+    armed = [False]
+
+    def handle(*_: object) -> None:
+        if armed[0]:
+            armed[0] = False
+            raise Interrupted
+
+    options: dict[str, Any] = {"breaker": None, "publishers": ()}
+    made = experiment(name, candidate=variadic, mode=mode, **options)(variadic)
+    interrupted = 0
+    before = signal.signal(signal.SIGALRM, handle)
+    signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
+    try:
+        for n in range(3000):
+            try:
+                armed[0] = True
+                made(n, [n])
+                armed[0] = False
+            except Interrupted:
+                interrupted += 1
+            if n % 200 == 0:
+                assert twinrun.flush(WATCHDOG)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert twinrun.flush(WATCHDOG)
+    tally = tallies()[name]
+    assert 3000 - interrupted <= tally.runs <= 3000
+    assert tally.skipped.get("interrupted", 0) <= interrupted
+    assert account_of(name).active == set()

@@ -101,15 +101,18 @@ def run({parameters}):
         _value = _control({passing})
         _taken = _clock() - _start
     except _BaseException as _error:
-        _taken = _clock() - _start
         try:
-            _receive_error(_run, _error, _taken)
+            _receive_error(_run, _error, _clock() - _start)
         except _RecursionError:
             _forsaken.append(_run)
+        except _BaseException:  # of a signal's handler, once more
+            _run.give_up("interrupted")
+            raise
+        finally:
+            _active.discard(_here)
         raise
-    finally:
-        _active.discard(_here)
     try:
+        _active.discard(_here)  # inside, as above
         _run.value = _value if {kept} else _kept_value(_run, _value)
         _run.taken_ns = _taken
         if {beside}:
