@@ -554,6 +554,28 @@ def test_secrets_are_known_by_the_names_of_parameters() -> None:
     assert "hunter" not in json.dumps(found)
 
 
+def test_what_an_argument_names_as_secret_is_found_in_others() -> None:
+    """A secret parameter, or a key inside of an argument: put into a list that has no such name."""
+
+    def control(api_key: str, config: dict[str, str], asked: list[str]) -> None:
+        asked.append(f"GET /?key={api_key}&as={config['token']}")
+
+    def candidate(api_key: str, config: dict[str, str], asked: list[str]) -> None:
+        asked += [api_key, config["token"]]
+
+    made = Experiment(
+        "arguments.passed on",
+        control=control,
+        candidate=candidate,
+        compare_arguments=True,
+        publishers=(),
+    )
+    found = written(lambda: made("zebra crossing", {"token": "giraffe neck"}, []))
+    assert [d["path"] for d in found] == ["$args.asked[0]", "$args.asked[1]"]
+    assert "zebra" not in json.dumps(found)
+    assert "giraffe" not in json.dumps(found)
+
+
 def test_capture_keeps_parameters_names_and_no_data() -> None:
     """Keys of the data are hidden, what the program calls its parameters is not."""
 

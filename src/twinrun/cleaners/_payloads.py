@@ -69,6 +69,8 @@ def payload(result: Result) -> dict[str, Any]:
     sides = [_CAPTURE if capture == "nothing" else cleaned(each.value) for each in seen]
     # All values come before all texts: a secret that is named in a value is known in the texts.
     values = [_value(walk.within(_VALUES // len(seen)), side) for side in sides]
+    if result.control.arguments and capture != "nothing":  # so is one named in an argument
+        walk.within(_DIFFERENCES).clean(dict(result.control.arguments))
     found = [
         _differences(walk, comparison, result, (sides[0], side))
         for comparison, side in zip(result.comparisons, sides[1:], strict=True)
