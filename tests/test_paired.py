@@ -76,3 +76,15 @@ def test_what_comes_past_the_limit_is_counted_apart() -> None:
     assert read.places["$.field0 changed"] == PairCounts(candidate=2)
     assert read.uncounted == {"places": 5}
     assert read.groups == {"g": PairCounts(candidate=LIMIT + 6)}
+
+
+def test_past_the_limit_it_is_told_which_side_was_there() -> None:
+    """Both, the candidate alone, or the baseline alone, as for those that are told apart."""
+    counter = PairCounter()
+    nowhere: frozenset[str] = frozenset()
+    for number in range(LIMIT):
+        counter.add(Divergence(nowhere, f"known{number}"))
+    counter.add(Divergence(nowhere, "a"), Divergence(nowhere, "b"))
+    counter.add(None, Divergence(nowhere, "b"))
+    counter.add(Divergence(nowhere, "c"), Divergence(nowhere, "c"))
+    assert counter.reading().uncounted == {"groups": 1, "baseline_groups": 2, "both_groups": 1}

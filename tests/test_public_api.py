@@ -106,7 +106,7 @@ PUBLIC: dict[str, set[str]] = {
     },
     "twinrun.analysis.wholes": {"Kept", "kept", "sides"},
     "twinrun.analysis.window": {"LATE", "Window", "members", "open_window"},
-    "twinrun.cleaners": {"clean", "one_line", "payload", "register_cleaner"},
+    "twinrun.cleaners": {"clean", "one_line", "payload", "places", "register_cleaner"},
     "twinrun.cli": {
         "COULD_NOT_TELL",
         "CouldNotTellError",
@@ -181,7 +181,15 @@ PUBLIC: dict[str, set[str]] = {
     "twinrun.histogram": {"Histogram", "SCALE", "bucket_index"},
     "twinrun.ignores": {"Rule", "kind", "name_of", "path", "raised", "rule", "when"},
     "twinrun.observation": {"NOTHING", "Nothing", "Observation", "Stream"},
-    "twinrun.paired": {"CUT", "Divergence", "LIMIT", "PairCounter", "PairCounts", "PairedRuns"},
+    "twinrun.paired": {
+        "CUT",
+        "Divergence",
+        "LIMIT",
+        "MORE",
+        "PairCounter",
+        "PairCounts",
+        "PairedRuns",
+    },
     "twinrun.patterns": {"Pattern", "compiled", "split", "step"},
     "twinrun.publishers": {
         "Buffered",

@@ -13,7 +13,7 @@ from typing import Any, Final, Self, TypeAlias
 
 import attrs
 
-__all__ = ["CUT", "LIMIT", "Divergence", "PairCounter", "PairCounts", "PairedRuns"]
+__all__ = ["CUT", "LIMIT", "MORE", "Divergence", "PairCounter", "PairCounts", "PairedRuns"]
 
 LIMIT: Final = 200
 """How many places, and how many groups, of one candidate are told apart in one process."""
@@ -21,6 +21,12 @@ LIMIT: Final = 200
 CUT: Final = "cut"
 """The kind that stands at `$` for all that a comparator no longer looked at: `"$ cut"`."""
 
+MORE: Final = "more"
+"""The kind that stands at `$` in a group of mismatches for differences that were not kept.
+
+No pair is ever counted there, so that what is not told of such a group stays undecided."""
+
+_SIDES: Final = ("both_", "", "baseline_")  # by the position in `PairCounts`
 _Combine: TypeAlias = Callable[[int, int], int]
 
 
@@ -59,8 +65,9 @@ class PairedRuns:
       cleaned like those that are stored. Where not all that differs in the candidate was found, the
       pair is the candidate's alone, at `"$ cut"`: what was not looked at counts.
     - `groups`: by fingerprint; a baseline's group is that which the candidate's would be.
-    - `uncounted`: what came when there were `LIMIT` places or groups already, by `"places"` and
-      `"groups"`.
+    - `uncounted`: what came when there were `LIMIT` places or groups already: `"places"` and
+      `"groups"` at which the candidate alone differed, with `"both_"` or `"baseline_"` before them
+      for the others. Older tallies have all of them under the two bare names.
     """
 
     runs: int = 0
@@ -108,9 +115,9 @@ class PairedRuns:
         return cls(
             runs=data["runs"],
             whole=PairCounts(*data["whole"]),
-            places={key: PairCounts(*counts) for key, counts in data["places"].items()},
-            groups={key: PairCounts(*counts) for key, counts in data["groups"].items()},
-            uncounted=dict(data["uncounted"]),
+            places={key: PairCounts(*counts) for key, counts in data.get("places", {}).items()},
+            groups={key: PairCounts(*counts) for key, counts in data.get("groups", {}).items()},
+            uncounted=dict(data.get("uncounted", {})),
         )
 
 
@@ -149,11 +156,11 @@ class PairCounter:
         for kind, known in self._by.items():
             ours, theirs = _keys(kind, candidate), _keys(kind, baseline)
             for key in sorted(ours | theirs):
-                if key not in known and len(known) >= LIMIT:
-                    self._uncounted[kind] += 1
-                    continue
                 place = _which(key in ours, key in theirs)
                 assert place is not None
+                if key not in known and len(known) >= LIMIT:
+                    self._uncounted[_SIDES[place] + kind] += 1
+                    continue
                 known.setdefault(key, [0, 0, 0])[place] += 1
 
     def reading(self) -> PairedRuns:

@@ -219,3 +219,22 @@ def test_a_baseline_alone_may_be_cut_off(name: str) -> None:
         "$.items[*] changed": PairCounts(baseline=1),
         "$.total changed": PairCounts(candidate=1),
     }
+
+
+def test_places_behind_those_that_a_payload_shows_are_counted(mode: str, name: str) -> None:
+    """Sixty moments come before the total that is wrong."""
+    made = Experiment(
+        name, mode=mode, baseline=1.0, control=changing(1, 60), candidate=changing(2, 60)
+    )
+    made()
+    assert paired(name).places == {
+        "$.items[*] changed": PairCounts(both=1),
+        "$.total changed": PairCounts(candidate=1),
+    }
+
+
+def test_a_candidate_may_have_any_name(mode: str, name: str) -> None:
+    """What is written of a name is cut; it is counted all the same."""
+    long = "v" * 300
+    Experiment(name, mode=mode, baseline=1.0, control=clock(), candidates={long: wrong})()
+    assert_counted_once(paired(name, long))

@@ -9,13 +9,14 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 import pytest
 from benchmarks.noise import SCENARIOS, powers
 from hypothesis import given
 from hypothesis import strategies as st
 
 from twinrun.analysis.noise import LEVEL, Noise, Source, judged, mcnemar, rejected
-from twinrun.paired import Divergence, PairCounter, PairCounts, PairedRuns
+from twinrun.paired import CUT, MORE, Divergence, PairCounter, PairCounts, PairedRuns
 from twinrun.store import GroupRecord
 
 NOW = datetime.datetime(2026, 3, 1, tzinfo=datetime.UTC)
@@ -117,6 +118,17 @@ def test_a_group_is_the_candidates_if_any_of_its_places_is() -> None:
     assert source_of(noise, "stamp", "other") is Source.UNDECIDED
     assert source_of(noise) is Source.UNDECIDED
     assert noise.of_group(group("timed_out", "stamp")) is None
+
+
+@pytest.mark.parametrize("kind", [CUT, MORE])
+def test_a_group_is_no_noise_where_some_of_its_places_are_not_known(kind: str) -> None:
+    """Neither where a comparator gave up, nor where there were too many to be kept."""
+    noise = judged(paired(stamp=(100, 0, 0)))
+    assert noise is not None
+    whole = group("mismatched", "stamp")
+    known = attrs.evolve(whole, paths=(*whole.paths, "$"), kinds=(*whole.kinds, kind))
+    findings = [noise.of_group(each) for each in (whole, known)]
+    assert [each and each.source for each in findings] == [Source.NOISE, Source.UNDECIDED]
 
 
 def group(outcome: str, *fields: str) -> GroupRecord:

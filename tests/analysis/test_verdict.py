@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,7 +30,7 @@ from twinrun.analysis.verdict import (
     worst,
 )
 from twinrun.analysis.window import Window
-from twinrun.paired import PairCounts, PairedRuns
+from twinrun.paired import Divergence, PairCounter, PairCounts, PairedRuns
 from twinrun.result import Outcome
 from twinrun.store import GroupRecord, Mismatch, Store, TallyIncrement
 from twinrun.tally import CONTROL_FIRST, Tally
@@ -195,6 +196,49 @@ def test_too_few_pairs_may_hide_a_defect() -> None:
     assert verdict.status is Status.NOT_ENOUGH_EVIDENCE
     assert check_of(verdict, "noise").upper > 0.01
     assert verdict_on(counted, groups, max_hidden_rate=0.1).status is Status.READY
+
+
+def scattered(pairs: int) -> tuple[Tally, list[GroupRecord]]:
+    """Count a candidate that is another control; the noise makes a new group each time."""
+    counter = PairCounter()
+    places = frozenset({"$.total changed"})
+    for n in range(pairs):
+        counter.add(Divergence(places, f"c{n}"), Divergence(places, f"b{n}"))
+    read = {"candidate": counter.reading()}
+    groups = [group(f"c{n}", 1) for n in range(pairs)]
+    return tally(pairs, {Outcome.MISMATCHED: pairs}, paired=read), groups
+
+
+@pytest.mark.parametrize("pairs", [50, 95, 1_200])
+def test_noise_that_is_scattered_over_many_groups_hides_no_defect(pairs: int) -> None:
+    """Groups that only the baseline fell into are the control's noise, told apart or not."""
+    hidden = check_of(verdict_on(*scattered(pairs)), "noise")
+    assert hidden.lower == 0
+    assert hidden.upper < 6 / pairs + 0.01
+
+
+def test_a_defect_is_not_hidden_by_groups_that_are_accepted_or_the_candidates() -> None:
+    """What the control falls into there is not taken off what the candidate does elsewhere."""
+    groups = [group("noisy", 60), group("aa", 60, state="accepted")]
+    counts = {"noisy": PairCounts(0, 60, 40), "aa": PairCounts(0, 10, 400)}
+    read = {"candidate": PairedRuns(runs=10_000, groups=counts)}
+    counted = tally(10_000, {Outcome.MISMATCHED: 120}, paired=read)
+    assert check_of(verdict_on(counted, groups), "noise").upper > 0.002
+    # Where the candidate never fell into it, it is the control's noise.
+    assert check_of(verdict_on(counted, groups[:1]), "noise").upper == 0
+
+
+def test_pairs_of_older_tallies_that_were_not_told_apart_may_all_be_the_candidates() -> None:
+    """They were counted for both sides together."""
+    uppers = []
+    for uncounted in ({}, {"groups": 900}):
+        pairs = attrs.evolve(paired(98, 103, 10_000)["candidate"], uncounted=uncounted)
+        counted = tally(50_000, {Outcome.MISMATCHED: 500}, paired={"candidate": pairs})
+        hidden = check_of(verdict_on(counted, [group("noisy", 500)]), "noise")
+        assert hidden.lower == 0
+        uppers.append(hidden.upper)
+    assert uppers[0] < 0.01
+    assert uppers[1] > 0.08
 
 
 def test_a_count_that_is_not_known_decides_only_where_both_ends_agree() -> None:

@@ -50,3 +50,9 @@ def test_what_a_comparator_did_not_look_at_is_a_place() -> None:
     """It stands last, so that nobody takes the others for all that differs."""
     read = stored("$.a", cut="more than 1 differences")
     assert (read.paths, read.kinds) == (("$.a", "$"), ("changed", "cut"))
+
+
+def test_what_a_payload_leaves_out_is_a_place() -> None:
+    """It holds the first differences only: what came later may differ anywhere."""
+    read = stored(*(f"$.items[{n}]" for n in range(60)), "$.total")
+    assert (read.paths, read.kinds) == (("$.items[*]", "$"), ("changed", "more"))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
 from twinrun._accounts import Account
-from twinrun.fingerprints import fingerprint, generalise
+from twinrun.fingerprints import fingerprint
 from twinrun.paired import CUT, Divergence
 from twinrun.result import BASELINE, Comparison, Outcome, Result
 
@@ -50,9 +50,9 @@ class PairTaker:
 
     def publish(self, result: Result) -> None:
         """Count the pairs; paths are cleaned as the store has them."""
-        from twinrun.cleaners import payload
+        from twinrun.cleaners import places
 
-        cleaned = {each["name"]: each for each in payload(result)["candidates"]}
+        cleaned = places(result)
         for pair in _pairs(result.comparisons):
             if not _is_alike(pair):
                 name = pair[0].candidate.name
@@ -71,13 +71,12 @@ def _cut(judged: Comparison) -> Divergence | None:
 
 
 def _divergence(
-    result: Result, name: str, judged: Comparison, cleaned: Mapping[str, Mapping[str, Any]]
+    result: Result, name: str, judged: Comparison, cleaned: Mapping[str, frozenset[str]]
 ) -> Divergence | None:
     """Say where one side differs; the baseline's group is the one that the candidate's would be."""
     if judged.outcome is not Outcome.MISMATCHED:
         return None
-    found = cleaned[judged.candidate.name]["differences"]
-    places = frozenset(f"{generalise(each['path'])} {each['kind']}" for each in found)
+    places = cleaned[judged.candidate.name]
     if judged.candidate.name == name:
         return Divergence(places, str(judged.fingerprint))
     sides = judged.differences, result.control, judged.candidate

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import datetime
 import enum
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TypeAlias
 
 import attrs
 
 from twinrun.analysis.against import Against, Between, Pardon, pardons, weigh
 from twinrun.analysis.latency import SlowerRuns, medians_by_order, ratio_interval, slower_runs
-from twinrun.analysis.noise import Noise, judged
+from twinrun.analysis.noise import Noise, Source, judged
 from twinrun.analysis.policy import Policy, quantile
 from twinrun.analysis.sequential import Gate, confidence_sequence
 from twinrun.analysis.window import Window, open_window
@@ -218,12 +218,13 @@ def judge(
     if candidate is not None:
         noise = judged(tally.paired.get(candidate, PairedRuns()))
         pardoned = pardons(groups, candidate, policy, noise)
+        own = {group.fingerprint for group in groups if group.candidate == candidate}
         against = weigh(tally, candidate, groups, pardoned, window.members)
         checks = [
             *_floors(against.runs, window.age, policy),
             *_rates(against, policy),
             *_inconclusive(against, policy),
-            *_hidden(noise, pardoned, policy),
+            *_hidden(noise, pardoned, own, policy),
             *_quantiles(tally, candidate, policy),
             *_paired(tally, candidate, policy),
         ]
@@ -290,20 +291,32 @@ def _inconclusive(against: Against, policy: Policy) -> Iterable[Check]:
         )
 
 
-def _hidden(noise: Noise | None, pardoned: Mapping[str, Pardon], policy: Policy) -> Iterable[Check]:
-    """Bound by how much the candidate may be worse in what is put down to noise."""
-    groups = [group for group, why in pardoned.items() if why is Pardon.NOISE]
+def _hidden(
+    noise: Noise | None, pardoned: Mapping[str, Pardon], own: Set[str], policy: Policy
+) -> Iterable[Check]:
+    """Bound by how much the candidate may be worse in what is put down to noise.
+
+    `own` are the groups that the candidate ever fell into. Pairs that were not told apart make the
+    bounds wider.
+    """
+    groups = {group for group, why in pardoned.items() if why is Pardon.NOISE}
     if noise is None or not groups:
         return
-    counts = [noise.groups[group].counts for group in groups if group in noise.groups]
-    untold = noise.uncounted.get("groups", 0)
-    alone = sum(each.candidate for each in counts) + untold
-    control = sum(each.baseline for each in counts)
-    ours, theirs = (
-        confidence_sequence(min(n, noise.runs), noise.runs, policy.alpha / 2, 0.5, 0.5)
-        for n in (alone, control)
+    alone = sum(noise.groups[group].counts.candidate for group in groups & noise.groups.keys())
+    # What the control alone ever fell into is its noise, too.
+    control = sum(
+        finding.counts.baseline
+        for group, finding in noise.groups.items()
+        if group in groups or (group not in own and finding.source is not Source.CANDIDATE)
     )
-    lower, upper, limit = ours[0] - theirs[1], ours[1] - theirs[0], policy.max_hidden_rate
+    control += noise.uncounted.get("baseline_groups", 0)
+    untold = noise.uncounted.get("groups", 0)
+    # A group that the control alone fell into may have a place that is the candidate's.
+    own_places = [f.counts for f in noise.places.values() if f.source is Source.CANDIDATE]
+    doubtful = sum(each.both + each.baseline for each in own_places)
+    lower = _excess(alone, control, noise.runs, policy)[0]
+    upper = _excess(alone + untold, max(control - doubtful, 0), noise.runs, policy)[1]
+    limit = policy.max_hidden_rate
     yield HiddenCheck(
         status=_within(upper <= limit, lower > limit),
         pairs=noise.runs,
@@ -311,6 +324,15 @@ def _hidden(noise: Noise | None, pardoned: Mapping[str, Pardon], policy: Policy)
         upper=max(upper, 0.0),
         limit=limit,
     )
+
+
+def _excess(candidate: int, control: int, runs: int, policy: Policy) -> tuple[float, float]:
+    """Bound by how much one rate is above the other."""
+    ours, theirs = (
+        confidence_sequence(min(n, runs), runs, policy.alpha / 2, 0.5, 0.5)
+        for n in (candidate, control)
+    )
+    return ours[0] - theirs[1], ours[1] - theirs[0]
 
 
 def _quantiles(tally: Tally, candidate: str, policy: Policy) -> Iterable[Check]:

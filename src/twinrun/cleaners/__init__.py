@@ -9,7 +9,7 @@ that starts with `$` in the value itself starts with `$$`.
 from __future__ import annotations
 
 from twinrun.cleaners._lines import one_line
-from twinrun.cleaners._payloads import clean, payload
+from twinrun.cleaners._payloads import clean, payload, places
 from twinrun.cleaners._registry import register_cleaner
 
-__all__ = ["clean", "one_line", "payload", "register_cleaner"]
+__all__ = ["clean", "one_line", "payload", "places", "register_cleaner"]

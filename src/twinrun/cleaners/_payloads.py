@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
 
@@ -16,11 +16,12 @@ from twinrun.cleaners._texts import is_safe, safe
 from twinrun.cleaners._walk import SIZE, Walk
 from twinrun.comparators import equal
 from twinrun.difference import Difference
+from twinrun.fingerprints import generalise
 from twinrun.observation import NOTHING, Observation
 from twinrun.result import Comparison, Result
 from twinrun.scrubbing import current
 
-__all__ = ["clean", "payload"]
+__all__ = ["clean", "payload", "places"]
 
 # How the 64 KiB of a payload are shared out; each part is shared by all sides or candidates.
 _CONTEXT, _VALUES, _TRACEBACKS = SIZE // 8, SIZE * 3 // 8, SIZE // 4
@@ -59,6 +60,41 @@ def payload(result: Result) -> dict[str, Any]:
     Where rules ignored differences, `ignored_by` names them and `ignored_differences` is how many;
     `recheck` says, where both sides ran once more, whether a mismatch repeats.
     """
+    return _payload(result, _first, _DIFFERENCES // max(len(result.comparisons), 1))
+
+
+def places(result: Result) -> dict[str, frozenset[str]]:
+    """Give all generalised places, `"$.total changed"`, at which each candidate differs, by name.
+
+    Paths are cleaned as `payload` cleans them, which lists the first differences only.
+    """
+    most = max((len(each.differences) for each in result.comparisons), default=0)
+    made = _payload(result, _one_of_each_place, (most + 1) * 2 * _PATH)
+    return {
+        judged.candidate.name: frozenset(
+            f"{generalise(difference['path'])} {difference['kind']}"
+            for difference in each["differences"]
+        )
+        for judged, each in zip(result.comparisons, made["candidates"], strict=True)
+    }
+
+
+_Chosen: TypeAlias = Callable[[Sequence[Difference]], tuple[Difference, ...]]
+
+
+def _first(differences: Sequence[Difference]) -> tuple[Difference, ...]:
+    """Choose what is shown."""
+    return tuple(differences[:_SHOWN])
+
+
+def _one_of_each_place(differences: Sequence[Difference]) -> tuple[Difference, ...]:
+    """Choose one for each generalised place, without its values."""
+    found = {(generalise(each.path), each.kind): each for each in reversed(differences)}
+    return tuple(Difference(each.path, each.kind) for each in found.values())
+
+
+def _payload(result: Result, chosen: _Chosen, size: int) -> dict[str, Any]:
+    """Put it together, with so many bytes for the chosen differences of each candidate."""
     walk = Walk(reader_of, current())
     capture = result._capture
     context = _CAPTURE
@@ -72,7 +108,7 @@ def payload(result: Result) -> dict[str, Any]:
     if result.control.arguments and capture != "nothing":  # so is one named in an argument
         walk.within(_DIFFERENCES).clean(dict(result.control.arguments))
     found = [
-        _differences(walk, comparison, result, (sides[0], side))
+        _differences(walk.within(size), comparison, chosen, result, (sides[0], side))
         for comparison, side in zip(result.comparisons, sides[1:], strict=True)
     ]
     control, *others = (
@@ -174,11 +210,10 @@ def _ignored(walk: Walk, judged: Comparison) -> dict[str, Any]:
 
 
 def _differences(
-    walk: Walk, judged: Comparison, result: Result, sides: tuple[Any, Any]
+    inner: Walk, judged: Comparison, chosen: _Chosen, result: Result, sides: tuple[Any, Any]
 ) -> list[dict[str, Any]]:
-    """Clean the first differences; `sides` are what `clean` gave of both values."""
-    first = judged.differences[:_SHOWN]
-    inner = walk.within(_DIFFERENCES // len(result.comparisons))
+    """Clean the chosen differences; `sides` are what `clean` gave of both values."""
+    first = chosen(judged.differences)
     seen = result.control, judged.candidate
     raw = {"$": (seen[0].value, seen[1].value), _ARGS: (seen[0].arguments, seen[1].arguments)}
     if result._capture == "nothing":

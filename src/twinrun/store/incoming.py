@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from twinrun.fingerprints import generalise
-from twinrun.paired import CUT
+from twinrun.paired import CUT, MORE
 from twinrun.result import Outcome
 from twinrun.store.records import Mismatch
 
@@ -70,6 +70,8 @@ def _mismatch(read: Mapping[str, Any], candidate: Mapping[str, Any]) -> Mismatch
     )
     if candidate.get("differences_incomplete"):
         places[CUT, "$"] = None
+    if candidate.get("differences_cut"):
+        places[MORE, "$"] = None
     return Mismatch(
         experiment=read["experiment"],
         candidate=candidate["name"],
