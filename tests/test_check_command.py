@@ -199,6 +199,21 @@ def test_wrong_usage_before_the_command_is_no_answer_either(
     assert ended.value.code == status
 
 
+@pytest.mark.parametrize("command", ["check", "report", "show", "pause"])
+def test_a_url_in_a_wrong_place_is_repeated_without_its_password(
+    store: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the name of an experiment or a group, as one argument too many, or as a command."""
+    url = "postgresql://user:s3cret@host/db"
+    for arguments in ([command, url], [command, "good", url], [url, command], [f"--{url}"]):
+        with pytest.raises(SystemExit) as ended:
+            run(twinrun, [*arguments, "--store", str(store)])
+        assert ended.value.code in (2, COULD_NOT_TELL)
+        said = capsys.readouterr()
+        assert "s3cret" not in said.out + said.err
+        assert "user" in said.err
+
+
 def test_a_crash_is_no_answer(store: Path) -> None:
     """A tally that can't be read ends with 3 and says where, not with 1, which is "not ready"."""
     with contextlib.closing(sqlite3.connect(store)) as connection, connection:

@@ -9,6 +9,7 @@ from typing import NoReturn
 import click
 
 from twinrun.cli._output import leave_quietly
+from twinrun.scrubbing import scrub
 
 __all__ = ["COULD_NOT_TELL", "INTERRUPTED", "CouldNotTellError", "run", "twinrun"]
 
@@ -41,6 +42,7 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> NoRet
     try:
         status = command.main(arguments, prog_name="twinrun", standalone_mode=False)
     except click.ClickException as error:
+        error.message = scrub(error.message)  # it may repeat a URL that stands in a wrong place
         error.show()
         status = COULD_NOT_TELL if _may_be_a_check(error, arguments) else error.exit_code
     except (click.Abort, KeyboardInterrupt):
