@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+from click.testing import Result as Checked
 
 import twinrun
-from twinrun import Experiment, Outcome, Result
+from twinrun import Experiment, Outcome, Result, cli, comparators
 from twinrun.analysis.noise import Source
 from twinrun.analysis.summary import ExperimentSummary, read
 from twinrun.publishers import StorePublisher
@@ -29,11 +31,15 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 class Service:
-    """Gives an order with a moment, a random id, tags in no order and a stock that flickers."""
+    """Gives an order with a moment, a random id, tags in no order and a stock that flickers.
 
-    def __init__(self, seed: int, bug: bool = False) -> None:
+    Each of its `items` is another one at each call.
+    """
+
+    def __init__(self, seed: int, bug: bool = False, items: int = 0) -> None:
         self._rng = random.Random(seed)
         self._bug = bug
+        self._items = items
 
     def __call__(self, number: int) -> dict[str, Any]:
         """Look an order up; with the bug, one total in ten is wrong."""
@@ -42,6 +48,7 @@ class Service:
         rng.shuffle(tags)
         return {
             "at": rng.random(),
+            "items": [rng.random() for _ in range(self._items)],
             "request": {"id": rng.getrandbits(64)},
             "tags": tags,
             "stock": 7 if rng.random() < 0.1 else 8,
@@ -51,29 +58,51 @@ class Service:
 
 
 @pytest.fixture
-def run(name: str, tmp_path: Path) -> Callable[..., ExperimentSummary]:
-    """Give what runs the service beside a candidate, and reads what is in the store then."""
+def kept(name: str, tmp_path: Path) -> Callable[..., str]:
+    """Give what runs the service beside a candidate, and says where the store is."""
 
-    def run(candidate: Service, **options: Any) -> ExperimentSummary:
+    def kept(candidate: Any, control: Any = None, runs: int = RUNS, **options: Any) -> str:
         location = str(tmp_path / "twinrun.db")
         publisher = StorePublisher(location)
         made = Experiment(
             name,
-            control=Service(1),
+            control=control or Service(1),
             candidate=candidate,
             publishers=[publisher],
             order="control-first",
             **options,
         )
-        for number in range(RUNS):
+        for number in range(runs):
             made(number)
         assert twinrun.flush(WATCHDOG)
         publisher.close()
-        with Store(location, create=False) as store:
+        return location
+
+    return kept
+
+
+@pytest.fixture
+def run(kept: Callable[..., str]) -> Callable[..., ExperimentSummary]:
+    """Give what runs the service beside a candidate, and reads what is in the store then."""
+
+    def run(*behaviours: Any, **options: Any) -> ExperimentSummary:
+        with Store(kept(*behaviours, **options), create=False) as store:
             [record] = store.experiments()
             return read(store, record, 1_000)
 
     return run
+
+
+@pytest.fixture
+def check(kept: Callable[..., str], name: str) -> Callable[..., Checked]:
+    """Give what runs the service beside a candidate, and asks whether that may take over."""
+
+    def check(*behaviours: Any, limits: Sequence[str] = (), **options: Any) -> Checked:
+        location = kept(*behaviours, baseline=1.0, **options)
+        asked = ["check", name, "--store", location, *limits]
+        return CliRunner().invoke(cli.twinrun, asked)
+
+    return check
 
 
 def test_only_the_bug_is_the_candidates(run: Callable[..., ExperimentSummary]) -> None:
@@ -130,3 +159,49 @@ def test_with_a_second_look_the_bug_repeats_and_noise_does_not(
     assert all(again for again, is_wrong in zip(repeated, wrong, strict=True) if is_wrong)
     assert sum(repeated) - sum(wrong) <= 0.05 * RUNS
     assert candidate.unstable == RUNS - sum(repeated)
+
+
+def test_a_bug_behind_a_long_list_is_not_pardoned(check: Callable[..., Checked]) -> None:
+    """The comparator stops within the list: what comes after it is wrong in each run."""
+
+    def wrong(number: int) -> dict[str, Any]:
+        return {**service(number), "total": -1}
+
+    service = Service(2, items=150)
+    lax = ["--max-mismatch-rate", "0.2", "--max-hidden-rate", "0.3"]
+    checked = check(wrong, Service(1, items=150), runs=60, limits=lax)
+    assert checked.exit_code == 1, checked.output
+    assert "60 mismatches in 60 runs" in checked.output
+
+
+def test_with_a_larger_budget_the_list_is_noise_and_the_bug_is_found(
+    run: Callable[..., ExperimentSummary],
+) -> None:
+    """As it is without a list."""
+    summary = run(
+        Service(2, bug=True, items=150),
+        Service(1, items=150),
+        runs=160,
+        baseline=1.0,
+        compare=comparators.budgeted(differences=1_000),
+    )
+    noise = summary.candidates[0].noise
+    assert noise is not None
+    assert noise.places["$.items[*] changed"].source is Source.NOISE
+    own = [place for place, f in noise.places.items() if f.source is Source.CANDIDATE]
+    assert own == ["$.total changed"]
+
+
+@pytest.mark.parametrize("runs", [95, 400])
+def test_a_dozen_flags_that_flicker_never_condemn_another_control(
+    check: Callable[..., Checked], runs: int
+) -> None:
+    """They combine to thousands of groups, of which hardly any comes twice."""
+
+    def flags(seed: int) -> Callable[[int], dict[str, bool]]:
+        rng = random.Random(seed)
+        return lambda number: {f"flag_{c}": rng.random() < 0.5 for c in "abcdefghijkl"}
+
+    checked = check(flags(2), flags(1), runs=runs)
+    assert checked.exit_code == 2, checked.output
+    assert "not met" not in checked.output
