@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from io import StringIO
 from typing import NoReturn
 
 import click
@@ -42,8 +43,9 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> NoRet
     try:
         status = command.main(arguments, prog_name="twinrun", standalone_mode=False)
     except click.ClickException as error:
-        error.message = scrub(error.message)  # it may repeat a URL that stands in a wrong place
-        error.show()
+        said = StringIO()  # it may repeat a URL that stands in a wrong place
+        error.show(said)
+        click.echo(scrub(said.getvalue()), err=True, nl=False)
         status = COULD_NOT_TELL if _may_be_a_check(error, arguments) else error.exit_code
     except (click.Abort, KeyboardInterrupt):
         leave_quietly()
