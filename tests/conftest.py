@@ -43,9 +43,10 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C end the programs that tests start, though a shell in the background has it not."""
+    """Have Ctrl-C end programs that tests start, in the background too; know no terminal."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.pop("COLUMNS", None)  # pytest-xdist sets it; tests of a terminal's width do so, too
 
 
 def pytest_collection_finish() -> None:
