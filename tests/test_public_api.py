@@ -257,7 +257,7 @@ PUBLIC: dict[str, set[str]] = {
     },
     "twinrun.store.controls": {"Action", "Change", "add", "changes", "last"},
     "twinrun.store.counting": {"add_tallies", "add_to_rows", "tally_row"},
-    "twinrun.store.database": {"Store", "StoreNotFoundError", "StoreVersionError"},
+    "twinrun.store.database": {"MAX_BYTES", "Store", "StoreNotFoundError", "StoreVersionError"},
     "twinrun.store.exchange": {"Line", "VERSION", "exported"},
     "twinrun.store.grouping": {
         "FIRST_KEPT",
@@ -322,6 +322,7 @@ PUBLIC: dict[str, set[str]] = {
         "ROLLED",
         "Transactions",
         "compact",
+        "make_room",
         "purge",
         "roll_up",
         "tend",

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evidence import NOON, increment, mismatch, run_sql
+from evidence import NOON, increment, mismatch, payload, run_sql
+from twinrun.errors import ConfigurationError
 from twinrun.result import Outcome
 from twinrun.store import Store
 from twinrun.store.upkeep import EVERY, Purged, compact, purge, roll_up, tend
@@ -242,6 +243,30 @@ def test_a_file_gets_smaller(path):
         store.close()
         assert freed > 0
         assert path.stat().st_size <= size - freed + 65536
+
+
+def test_a_file_that_is_full_lets_its_oldest_examples_go(path):
+    """It grows no further, whatever comes; every mismatch is counted, and new ones are kept."""
+    size, batches = 2**20, 40
+    with Store(path, max_bytes=size) as store:
+        for batch in range(batches):
+            numbers = range(batch * 50, batch * 50 + 50)
+            large = {"payload": payload(context={"text": "x" * 4000})}
+            store.write(mismatches=[mismatch(n, fingerprint=f"f{n}", **large) for n in numbers])
+            with store.reading() as connection:
+                used = "SELECT (SELECT page_count FROM pragma_page_count) * 4096"
+                assert connection.exec_driver_sql(used).scalar() < 2 * size
+        groups = store.groups("e")
+        assert sum(group.count for group in groups) == 50 * batches
+        assert store.exemplars("f0") == []
+        assert store.exemplars(f"f{50 * batches - 1}") != []
+
+
+@pytest.mark.parametrize("size", [0, 1000, -1, True, None, 2.0**30, "1G"])
+def test_a_file_needs_some_room(path, size):
+    """A limit that nothing fits into is refused when the store is made."""
+    with pytest.raises(ConfigurationError, match="max_bytes is a whole number of at least 1048576"):
+        Store(path, max_bytes=size)
 
 
 def test_a_server_needs_no_help_to_give_room_back(postgresql):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twinrun.delivery import INTERVAL, Counts, Delivery
 from twinrun.errors import ConfigurationError
@@ -28,7 +28,8 @@ class StorePublisher:
     kept beside tallies and exemplars (default: the environment's `TWINRUN_RELEASE`). Tallies are
     written every `interval` seconds, mismatches then or as soon as a batch is full. While the store
     can't be opened or written, what is queued waits; what finds no room is dropped and counted.
-    With other bounds, or a spool on disk: `Buffered(StorePublisher(…), …)`.
+    With other bounds, or a spool on disk: `Buffered(StorePublisher(…), …)`. An SQLite file grows to
+    `max_bytes` (default: 1 GiB), then the oldest examples of mismatches go.
 
     Raises:
         ConfigurationError: SQLAlchemy is missing, or the URL is none that a store can have.
@@ -43,8 +44,9 @@ class StorePublisher:
         *,
         release: str | None = None,
         interval: float = INTERVAL,
+        max_bytes: int | None = None,
     ) -> None:
-        self._store = _store(url_or_engine)
+        self._store = _store(url_or_engine, {} if max_bytes is None else {"max_bytes": max_bytes})
         self._writer = _writer(url_or_engine, release)
         self._delivery = Delivery(self, name=str(self), interval=interval)
 
@@ -107,7 +109,7 @@ def _writer(url_or_engine: str | os.PathLike[str] | Engine, release: str | None)
     return writer_to(url, release)
 
 
-def _store(url_or_engine: str | os.PathLike[str] | Engine) -> Store:
+def _store(url_or_engine: str | os.PathLike[str] | Engine, bounds: dict[str, Any]) -> Store:
     try:
         from twinrun.store import Store
     except ModuleNotFoundError as error:
@@ -116,4 +118,4 @@ def _store(url_or_engine: str | os.PathLike[str] | Engine) -> Store:
         raise ConfigurationError(
             'a store needs SQLAlchemy: pip install "twinrun[store]"'
         ) from error
-    return Store(url_or_engine)
+    return Store(url_or_engine, **bounds)

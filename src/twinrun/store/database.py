@@ -41,9 +41,13 @@ from twinrun.store.records import (
 from twinrun.store.writing import add_records
 from twinrun.tally import Tally
 
-__all__ = ["Store", "StoreNotFoundError", "StoreVersionError"]
+__all__ = ["MAX_BYTES", "Store", "StoreNotFoundError", "StoreVersionError"]
 
 _PATIENCE: Final = 0.5  # seconds that a fork, or who closes, waits for a transaction to end
+MAX_BYTES: Final = 2**30
+"""An SQLite file grows to this size, unless another one is given."""
+
+_LEAST_BYTES: Final = 2**20
 _TRIES: Final = 3  # at what fails in passing
 
 P = ParamSpec("P")
@@ -68,15 +72,27 @@ class Store:
     write-ahead log does not work over a network. On PostgreSQL the tables lie in a schema of their
     own, `twinrun`.
 
+    A file of `max_bytes` (1 GiB) grows no further: the oldest examples go for what is new. Counts
+    and groups always stay.
+
     Raises:
         ConfigurationError: the URL can't be read, or is not one of a database that is served; the
-            database's driver is not installed.
+            database's driver is not installed; `max_bytes` is less than 1 MiB.
         StoreNotFoundError: `create=False`, and there is no such file. (At first use: it is empty.)
     """
 
     def __init__(
-        self, url_or_engine: str | os.PathLike[str] | Engine, *, create: bool = True
+        self,
+        url_or_engine: str | os.PathLike[str] | Engine,
+        *,
+        create: bool = True,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
+        if type(max_bytes) is not int or max_bytes < _LEAST_BYTES:
+            raise ConfigurationError(
+                f"max_bytes is a whole number of at least {_LEAST_BYTES}, not {max_bytes!r}"
+            )
+        self._max_bytes = max_bytes
         self._given = url_or_engine if isinstance(url_or_engine, Engine) else None
         self._url = read_url(url_or_engine)
         self._backend = SQLITE if is_file(self._url) else POSTGRESQL
@@ -115,6 +131,8 @@ class Store:
         def add() -> None:
             with self.writing() as connection:
                 add_records(connection, tallies, mismatches)
+                if self._backend is SQLITE:
+                    upkeep.make_room(connection, self._max_bytes)
 
         _persist(add)
         self._tend()

@@ -9,7 +9,18 @@ from contextlib import AbstractContextManager
 from typing import Any, Final, Protocol
 
 import attrs
-from sqlalchemy import ColumnElement, Delete, and_, delete, exists, not_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Delete,
+    and_,
+    delete,
+    exists,
+    func,
+    not_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.engine import Connection
 
 from twinrun.store import identity, schema
@@ -27,6 +38,7 @@ __all__ = [
     "Purged",
     "Transactions",
     "compact",
+    "make_room",
     "purge",
     "roll_up",
     "tend",
@@ -178,6 +190,34 @@ def _removals(
     yield "experiments", delete(experiments).where(and_(experiments.c.last_seen < time, *empty))
 
 
+def make_room(connection: Connection, max_bytes: int) -> None:
+    """Within an SQLite file's transaction: let the oldest examples go while it is too large.
+
+    Their room is used again, so that the file grows no further; counts and groups always stay.
+    """
+    while _bytes_used(connection) > max_bytes:
+        table = schema.exemplars
+        count = connection.scalar(select(func.count()).select_from(table)) or 0
+        old = select(*table.primary_key.columns).order_by(table.c.recorded_at)
+        some = old.limit(max(_AT_ONCE, count // 10))
+        if not connection.execute(
+            delete(table).where(tuple_(*table.primary_key.columns).in_(some))
+        ).rowcount:
+            return
+
+
+def _bytes_used(connection: Connection) -> int:
+    """Give the size of an SQLite file, but for what is free in it."""
+    return _bytes_held(connection, but="freelist_count")
+
+
+def _bytes_held(connection: Connection, but: str | None = None) -> int:
+    def asked(name: str) -> int:
+        return int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
+
+    return (asked("page_count") - (asked(but) if but else 0)) * asked("page_size")
+
+
 def compact(store: Transactions) -> int:
     """Write an SQLite file anew of which much is free; give by how many bytes it is smaller.
 
@@ -187,10 +227,9 @@ def compact(store: Transactions) -> int:
         if connection.dialect.name != "sqlite":
             return 0
         driver: Any = connection.connection.dbapi_connection
-        names = "page_count", "freelist_count", "page_size"
-        pages, free, size = (driver.execute(f"PRAGMA {name}").fetchone()[0] for name in names)
-        if free < pages * _WORTH_IT:
+        before, used = _bytes_held(connection), _bytes_used(connection)
+        if before - used < before * _WORTH_IT:
             return 0
         driver.execute("VACUUM")
         driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return int((pages - driver.execute("PRAGMA page_count").fetchone()[0]) * size)
+        return before - _bytes_held(connection)
