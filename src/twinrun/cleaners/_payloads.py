@@ -60,7 +60,7 @@ def payload(result: Result) -> dict[str, Any]:
     Where rules ignored differences, `ignored_by` names them and `ignored_differences` is how many;
     `recheck` says, where both sides ran once more, whether a mismatch repeats.
     """
-    return _payload(result, _first, _DIFFERENCES // max(len(result.comparisons), 1))
+    return _payload(result, (_first, _DIFFERENCES // max(len(result.comparisons), 1)))
 
 
 def places(result: Result) -> dict[str, frozenset[str]]:
@@ -69,7 +69,8 @@ def places(result: Result) -> dict[str, frozenset[str]]:
     Paths are cleaned as `payload` cleans them, which lists the first differences only.
     """
     most = max((len(each.differences) for each in result.comparisons), default=0)
-    made = _payload(result, _one_of_each_place, (most + 1) * 2 * _PATH)
+    # What the sides of all differences name as secret is known to each path then.
+    made = _payload(result, (tuple, SIZE), (_of_each_place, (most + 1) * 2 * _PATH))
     return {
         judged.candidate.name: frozenset(
             f"{generalise(difference['path'])} {difference['kind']}"
@@ -87,14 +88,18 @@ def _first(differences: Sequence[Difference]) -> tuple[Difference, ...]:
     return tuple(differences[:_SHOWN])
 
 
-def _one_of_each_place(differences: Sequence[Difference]) -> tuple[Difference, ...]:
-    """Choose one for each generalised place, without its values."""
-    found = {(generalise(each.path), each.kind): each for each in reversed(differences)}
-    return tuple(Difference(each.path, each.kind) for each in found.values())
+def _of_each_place(differences: Sequence[Difference]) -> tuple[Difference, ...]:
+    """Choose what is shown and, behind that, one for each generalised place, without values."""
+    behind = {(generalise(each.path), each.kind): each for each in differences[_SHOWN:]}
+    found = (*differences[:_SHOWN], *behind.values())
+    return tuple(Difference(each.path, each.kind) for each in found)
 
 
-def _payload(result: Result, chosen: _Chosen, size: int) -> dict[str, Any]:
-    """Put it together, with so many bytes for the chosen differences of each candidate."""
+def _payload(result: Result, *choices: tuple[_Chosen, int]) -> dict[str, Any]:
+    """Put it together, with so many bytes for the chosen differences of each candidate.
+
+    Of several choices all are cleaned, and the last is given.
+    """
     walk = Walk(reader_of, current())
     capture = result._capture
     context = _CAPTURE
@@ -107,10 +112,12 @@ def _payload(result: Result, chosen: _Chosen, size: int) -> dict[str, Any]:
     values = [_value(walk.within(_VALUES // len(seen)), side) for side in sides]
     if result.control.arguments and capture != "nothing":  # so is one named in an argument
         walk.within(_DIFFERENCES).clean(dict(result.control.arguments))
-    found = [
-        _differences(walk.within(size), comparison, chosen, result, (sides[0], side))
-        for comparison, side in zip(result.comparisons, sides[1:], strict=True)
-    ]
+    found: list[list[dict[str, Any]]] = []
+    for chosen, size in choices:
+        found = [
+            _differences(walk.within(size), comparison, chosen, result, (sides[0], side))
+            for comparison, side in zip(result.comparisons, sides[1:], strict=True)
+        ]
     control, *others = (
         _observed(walk, each, value, len(seen), capture)
         for each, value in zip(seen, values, strict=True)
