@@ -69,8 +69,9 @@ class Noise:
         """Say whose a group of mismatches is, whether or not a pair fell into it.
 
         It is the candidate's where any of its places is. Where all of them are noise, so is what
-        can't be told of the group itself: noise at several places combines to many groups. None
-        where it is of no mismatches.
+        can't be told of the group itself: noise at several places combines to many groups. What
+        is not known of its places (`"$ cut"`, `"$ more"`) is no noise. None where it is of no
+        mismatches.
         """
         if group.outcome != Outcome.MISMATCHED:
             return None
