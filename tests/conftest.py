@@ -25,9 +25,9 @@ from twinrun.store import writer
 
 # Deadlines and "too slow" measure the machine, not the code.
 _QUIET = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-settings.register_profile("default", max_examples=50, **_QUIET)
+settings.register_profile("default", max_examples=40, **_QUIET)
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True, print_blob=True)
-settings.register_profile("thorough", max_examples=1000, **_QUIET)
+settings.register_profile("thorough", max_examples=800, **_QUIET)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 _MOST_PROCESSES = 4  # more of them gather the tests for longer than they then run them

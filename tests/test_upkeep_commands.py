@@ -174,7 +174,7 @@ def test_an_export_goes_through_a_pipe(path: Path, tmp_path: Path) -> None:
 def test_a_reader_that_has_seen_enough_is_no_error(path: Path) -> None:
     """`twinrun export | head -1` ends quietly."""
     with Store(path) as store:
-        store.write(mismatches=[mismatch(n, fingerprint=f"f{n}") for n in range(2000)])
+        store.write(mismatches=[mismatch(n, fingerprint=f"f{n}") for n in range(300)])
     command = f"{subprocess.list2cmdline(PROGRAM[:1])} -c '{PROGRAM[2]}' export --store {path}"
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {command} | head -1"], capture_output=True, timeout=60
