@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -106,7 +105,7 @@ def _group(key: Key, members: Sequence[Mismatch]) -> dict[str, Any]:
 def _exemplars(group: Key, count: int, members: Sequence[Mismatch]) -> Iterator[dict[str, Any]]:
     """Keep those of the new members that find a slot, in place of who was there."""
     chosen: dict[int, tuple[int, Mismatch]] = {}
-    draw = random.Random(os.urandom(8)).random  # forked processes must not draw alike
+    draw = random.Random().random  # of its own: forked processes must not draw alike
     for sequence, member in enumerate(members, count + 1):
         slot = _slot(sequence, draw)
         if slot is not None:
