@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -195,3 +196,10 @@ def test_read_takes_everything_from_the_store(tmp_path: Any) -> None:
     assert (listed.record.fingerprint, listed.record.count, listed.total) == ("b", 2, 3)
     assert listed.example == Example("$", "changed", 1, 2)
     assert summary.group_count == 2
+
+
+def test_an_experiment_was_seen_when_its_groups_were() -> None:
+    """What a store knows of the experiment itself may lag behind."""
+    later = attrs.evolve(group("a", 1), last_seen=RECORD.last_seen + datetime.timedelta(seconds=9))
+    assert summarise(RECORD, Tally(), [later], {}).last_seen == later.last_seen
+    assert summarise(RECORD, Tally(), [group("a", 1)], {}).last_seen == RECORD.last_seen

@@ -202,7 +202,7 @@ def summarise(
     return ExperimentSummary(
         name=record.name,
         first_seen=record.first_seen,
-        last_seen=record.last_seen,
+        last_seen=max([record.last_seen, *(group.last_seen for group in groups)]),  # it may lag
         runs=tally.runs,
         experiments=tally.experiments,
         skipped=_by_count(tally.skipped),
