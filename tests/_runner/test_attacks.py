@@ -251,14 +251,16 @@ def test_finalizers_and_the_collector_may_call_experiments() -> None:
 
     run: Any = experiment("attack.dying", candidate=behave, publishers=[lambda r: None])(behave)
     thresholds = gc.get_threshold()
-    gc.callbacks.append(lambda *_: run(0))
+    # Python 3.11 collects in the middle of ContextVar.set, and crashes where that is called anew.
+    callbacks = [lambda *_: run(0)] if sys.version_info >= (3, 12) else []
+    gc.callbacks += callbacks
     gc.set_threshold(20)
     try:
         for number in range(1, 300):
             assert run(number) == [number]
     finally:
         gc.set_threshold(*thresholds)
-        gc.callbacks.pop()
+        del gc.callbacks[len(gc.callbacks) - len(callbacks) :]
     tally = tallies()["attack.dying"]
     assert set(tally.outcomes["candidate"]) == {Outcome.MATCHED}
 

@@ -31,8 +31,8 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 @pytest.fixture(
     scope="module",
-    params=[("--inputs", "3000"), pytest.param((), marks=pytest.mark.soak)],
-    ids=["3000", "all"],
+    params=[("--inputs", "10000"), pytest.param((), marks=pytest.mark.soak)],
+    ids=["10000", "all"],
 )
 def finished(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
@@ -50,9 +50,9 @@ def number_of_inputs(printed: str) -> int:
 
 
 def test_it_says_how_much_was_split_and_where_it_is_stored(finished: tuple[Path, str]) -> None:
-    """There are 3,000 on every machine: all it needs is the installed Python and packages."""
+    """There are 10,000 on every machine: all it needs is the installed Python and packages."""
     path, printed = finished
-    assert number_of_inputs(printed) >= 3_000
+    assert number_of_inputs(printed) >= 10_000
     assert f"The store: {path}\n" in printed
 
 
