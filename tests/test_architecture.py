@@ -189,6 +189,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "analysis.bounds",
         "analysis.sequential",
         "analysis.latency",
+        "analysis.projects",
         "analysis.policy",
         "analysis.retention",
         "analysis.noise",

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import datetime
 import math
-import os
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 
+from twinrun.analysis.projects import load, nearest
 from twinrun.errors import ConfigurationError
 
 __all__ = ["DEFAULT", "Policy", "find", "parse_age", "quantile", "read"]
@@ -185,10 +184,7 @@ def read(path: Path) -> dict[str, Policy]:
         ConfigurationError: the file can't be read, or a key or value of it is not accepted; the
             text names the file, the table and the key.
     """
-    try:
-        tables: Any = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{path} can't be read: {error}") from None
+    tables = load(path)
     for depth, key in enumerate(_TABLE, 1):
         tables = tables.get(key, {})
         if not isinstance(tables, dict):
@@ -199,11 +195,8 @@ def read(path: Path) -> dict[str, Policy]:
 
 def find(start: Path) -> Path | None:
     """Find the nearest pyproject.toml with policies, in a directory or in those that hold it."""
-    for folder in (start, *start.parents):
-        path = folder / "pyproject.toml"
-        if os.path.isfile(path) and read(path):  # false, too, where it may not be looked at
-            return path
-    return None
+    found = nearest(start, read)
+    return None if found is None else found[0]
 
 
 def _named(name: str) -> str:

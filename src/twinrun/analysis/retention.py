@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import tomllib
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 
 from twinrun.analysis.policy import parse_age
+from twinrun.analysis.projects import load, nearest
 from twinrun.errors import ConfigurationError
 
 __all__ = ["Retention", "find", "read"]
@@ -51,10 +51,7 @@ def read(path: Path) -> Retention | None:
     Raises:
         ConfigurationError: the file can't be read, or a key or value of it is not accepted.
     """
-    try:
-        tables: Any = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{path} can't be read: {error}") from None
+    tables = load(path)
     for key in ("tool", "twinrun", "retention"):
         tables = tables.get(key) if isinstance(tables, dict) else None
     if tables is None:
@@ -73,8 +70,5 @@ def read(path: Path) -> Retention | None:
 
 def find(start: Path) -> Retention | None:
     """Read the nearest pyproject.toml that says it, in a directory or in those that hold it."""
-    for folder in (start, *start.parents):
-        path = folder / "pyproject.toml"
-        if path.is_file() and (found := read(path)) is not None:
-            return found
-    return None
+    found = nearest(start, read)
+    return None if found is None else found[1]
