@@ -24,11 +24,10 @@ from sqlalchemy import (
 from sqlalchemy.engine import Connection
 
 from twinrun.store import identity, schema
-from twinrun.store._packing import unpack
+from twinrun.store._packing import total
 from twinrun.store._rows import Key
 from twinrun.store._times import microseconds, minute
 from twinrun.store.counting import add_to_rows
-from twinrun.tally import Tally
 
 __all__ = [
     "EVERY",
@@ -120,12 +119,12 @@ def _roll_up_some(connection: Connection, span: int, before: int) -> int:
     some = select(*key).where(finer, table.c.span <= span, table.c.minute + table.c.span <= before)
     some = some.order_by(*key).limit(_AT_ONCE).with_for_update(skip_locked=True)
     rows = connection.execute(delete(table).where(tuple_(*key).in_(some)).returning(table)).all()
-    sums: dict[Key, Tally] = {}
+    parts: dict[Key, list[str]] = {}
     for row in rows:
         process = row.process if identity.is_origin(row.process) else own
         wider = row.experiment_id, row.minute // span * span, span, process, row.release
-        sums[wider] = sums.get(wider, Tally()) + unpack(row.tally)
-    add_to_rows(connection, sums)
+        parts.setdefault(wider, []).append(row.tally)
+    add_to_rows(connection, {wider: total(tallies) for wider, tallies in parts.items()})
     return len(rows)
 
 
