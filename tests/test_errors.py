@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime
 import pickle
 import threading
+from importlib import import_module
 
 import pytest
 
 from twinrun._pickling import Unpicklable
-from twinrun.errors import ConfigurationError, MismatchError
+from twinrun.errors import ConfigurationError, MismatchError, needing
 from twinrun.observation import Observation
 from twinrun.result import Result
 
@@ -56,3 +57,11 @@ def test_a_mismatch_error_pickles_whatever_its_result_holds(cls: type[MismatchEr
     assert str(loaded) == "they differ"
     assert loaded.result.experiment == "pricing.quote"
     assert type(loaded.result.control.value) is Unpicklable
+
+
+def test_a_package_that_is_missing_is_told_of_and_nothing_else_that_is() -> None:
+    """What the extra brings has its sentence; a part or another package is missing as it is."""
+    with pytest.raises(ConfigurationError, match=r"^get it$"), needing("nowhere", "get it"):
+        import_module("nowhere.at_all")
+    with pytest.raises(ModuleNotFoundError, match="elsewhere"), needing("nowhere", "get it"):
+        import_module("elsewhere")

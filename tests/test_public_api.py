@@ -65,6 +65,7 @@ PUBLIC: dict[str, set[str]] = {
         "rejected",
     },
     "twinrun.analysis.policy": {"DEFAULT", "Policy", "find", "parse_age", "quantile", "read"},
+    "twinrun.analysis.projects": {"load", "nearest"},
     "twinrun.analysis.retention": {"Retention", "find", "read"},
     "twinrun.analysis.sequential": {
         "Decision",
@@ -176,7 +177,7 @@ PUBLIC: dict[str, set[str]] = {
     "twinrun.demo.harvest": {"files", "references"},
     "twinrun.demo.references": {"Reference", "split_by_regex", "split_by_urllib"},
     "twinrun.difference": {"Difference", "DifferenceKind", "Differences"},
-    "twinrun.errors": {"ConfigurationError", "MismatchError"},
+    "twinrun.errors": {"ConfigurationError", "MismatchError", "needing"},
     "twinrun.fingerprints": {"VERSION", "fingerprint", "generalise", "generalise_text"},
     "twinrun.histogram": {"Histogram", "SCALE", "bucket_index"},
     "twinrun.ignores": {"Rule", "kind", "name_of", "path", "raised", "rule", "when"},

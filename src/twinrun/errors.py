@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from twinrun.result import Result
 
-__all__ = ["ConfigurationError", "MismatchError"]
+__all__ = ["ConfigurationError", "MismatchError", "needing"]
 
 
 class ConfigurationError(ValueError):
@@ -25,3 +27,17 @@ class MismatchError(AssertionError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.args[0], self.result)
+
+
+@contextmanager
+def needing(package: str, text: str) -> Iterator[None]:
+    """Raise a ConfigurationError with this text where a package can't be imported inside.
+
+    That something else is missing, such as a part of the package, is raised as it is.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != package:
+            raise
+        raise ConfigurationError(text) from error

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from twinrun.errors import ConfigurationError
+from twinrun.errors import ConfigurationError, needing
 from twinrun.store import incoming
 from twinrun.store.records import Mismatch, TallyIncrement
 from twinrun.tally import Tally
@@ -110,12 +110,8 @@ def client(url: object) -> Any:
         ConfigurationError: redis is missing, or the URL can't be read; it is never repeated, since
             it may hold a password.
     """
-    try:
+    with needing("redis", 'Redis needs redis: pip install "twinrun[redis]"'):
         import redis
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != "redis":
-            raise
-        raise ConfigurationError('Redis needs redis: pip install "twinrun[redis]"') from error
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from twinrun._steering import checked_seconds
-from twinrun.errors import ConfigurationError
+from twinrun.errors import ConfigurationError, needing
 
 if TYPE_CHECKING:
     from openfeature.client import OpenFeatureClient
@@ -37,13 +37,10 @@ class OpenFeatureControls:
         context: EvaluationContext | None = None,
         every: float = 5.0,
     ) -> None:
-        try:
+        text = 'flags need OpenFeature: pip install "twinrun[openfeature]"'
+        with needing("openfeature", text):
             from openfeature import api
             from openfeature.exception import ErrorCode
-        except ModuleNotFoundError as error:
-            raise ConfigurationError(
-                'flags need OpenFeature: pip install "twinrun[openfeature]"'
-            ) from error
         if not callable(flag):
             raise ConfigurationError(
                 f"flag is a callable that makes an experiment's name a flag's key, not {flag!r}"

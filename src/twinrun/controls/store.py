@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from twinrun._steering import checked_seconds
-from twinrun.errors import ConfigurationError
+from twinrun.errors import ConfigurationError, needing
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -63,14 +63,9 @@ class StoreControls:
         return self._words.get(self._key(experiment))
 
     def _import(self) -> None:
-        try:
+        text = 'controls in a store need SQLAlchemy: pip install "twinrun[store]"'
+        with needing("sqlalchemy", text):
             from twinrun.store import _places, controls, database, records
-        except ModuleNotFoundError as error:
-            if error.name is None or not error.name.startswith("sqlalchemy"):
-                raise
-            raise ConfigurationError(
-                'controls in a store need SQLAlchemy: pip install "twinrun[store]"'
-            ) from error
         self._places, self._database, self._controls = _places, database, controls
         self._key = records.key_text
 
@@ -78,10 +73,7 @@ class StoreControls:
         """Keep a file's whole path: it is opened again and again, and the process may move on."""
         if not isinstance(location, str | os.PathLike):
             return location
-        url = self._places.read_url(location)
-        if self._places.is_file(url) and not str(url.database).startswith("file:"):
-            url = url.set(database=os.path.abspath(str(url.database)))
-        return url.render_as_string(hide_password=False)
+        return self._places.settled(location).render_as_string(hide_password=False)
 
     def _open(self, *, wanted: bool = False) -> Any:
         """Have the store, which need not be there yet unless it is wanted."""

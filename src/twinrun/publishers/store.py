@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from twinrun.delivery import INTERVAL, Counts, Delivery
-from twinrun.errors import ConfigurationError
+from twinrun.errors import needing
 from twinrun.result import Result
 from twinrun.store import incoming
 from twinrun.store.writer import Writer, is_kept, writer_to
@@ -99,23 +99,14 @@ class StorePublisher:
 
 def _writer(url_or_engine: str | os.PathLike[str] | Engine, release: str | None) -> Writer:
     """Give the one writer to a store; whether two engines lead to one can't be told."""
-    from twinrun.store._places import is_file, read_url
+    from twinrun.store._places import settled
 
     if not isinstance(url_or_engine, str | os.PathLike):
         return Writer(release)
-    url = read_url(url_or_engine)
-    if is_file(url):
-        url = url.set(database=os.path.abspath(url.database or ""))
-    return writer_to(url, release)
+    return writer_to(settled(url_or_engine), release)
 
 
 def _store(url_or_engine: str | os.PathLike[str] | Engine, bounds: dict[str, Any]) -> Store:
-    try:
+    with needing("sqlalchemy", 'a store needs SQLAlchemy: pip install "twinrun[store]"'):
         from twinrun.store import Store
-    except ModuleNotFoundError as error:
-        if error.name is None or not error.name.startswith("sqlalchemy"):
-            raise
-        raise ConfigurationError(
-            'a store needs SQLAlchemy: pip install "twinrun[store]"'
-        ) from error
     return Store(url_or_engine, **bounds)

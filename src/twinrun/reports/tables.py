@@ -12,7 +12,7 @@ from typing import IO, Any, Final
 
 import attrs
 
-from twinrun.errors import ConfigurationError
+from twinrun.errors import needing
 from twinrun.histogram import Histogram
 from twinrun.result import Outcome
 from twinrun.tally import Tally
@@ -170,11 +170,9 @@ def write_parquet(table: Table, lines: Iterable[_Line], path: str) -> None:
     Raises:
         ConfigurationError: pyarrow is not installed.
     """
-    try:
+    with needing("pyarrow", 'Parquet needs pyarrow: pip install "pyarrow"'):
         pyarrow: Any = import_module("pyarrow")
         parquet: Any = import_module("pyarrow.parquet")
-    except ModuleNotFoundError as error:
-        raise ConfigurationError('Parquet needs pyarrow: pip install "pyarrow"') from error
     types = {
         str: pyarrow.string(),
         int: pyarrow.int64(),

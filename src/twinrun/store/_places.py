@@ -11,7 +11,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from twinrun.errors import ConfigurationError
 
-__all__ = ["is_file", "read_url", "shown"]
+__all__ = ["is_file", "read_url", "settled", "shown"]
 
 _ACCEPTED: Final = "accepted are a path, sqlite:///path and postgresql://user@host/database"
 _SHOWN_OPTIONS: Final = frozenset({"host", "port"})  # what else a URL says may be secret
@@ -39,6 +39,14 @@ def read_url(url_or_engine: str | os.PathLike[str] | Engine) -> URL:
             f"a store can't be in a database of the kind {url.get_backend_name()!r}; {_ACCEPTED}"
         )
     _check_driver(url)
+    return url
+
+
+def settled(url_or_path: str | os.PathLike[str]) -> URL:
+    """Read what the user gave, a file with its whole path: the process may move on."""
+    url = read_url(url_or_path)
+    if is_file(url) and not str(url.database).startswith("file:"):
+        url = url.set(database=os.path.abspath(str(url.database)))
     return url
 
 
