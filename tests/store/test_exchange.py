@@ -242,3 +242,15 @@ def test_a_group_keeps_its_examples_and_takes_others_while_there_is_room(store, 
     kept = [each.result_id for each in store.exemplars("shared")]
     assert len(set(kept)) == 20
     assert {f"r{n}" for n in range(12)} <= set(kept)
+
+
+def test_the_tallies_of_a_day_are_taken_in_one_transaction(store, stores):
+    """Else a window that is rolled up there could be told from one half of it."""
+    minutes = [NOON + datetime.timedelta(minutes=n) for n in range(700)]
+    stores[0].write([increment(tally(), at=at, sequence=n) for n, at in enumerate(minutes)])
+    assert [each.tallies for each in take(store, lines_of(stores[0]))] == [700]
+    take_all(store, lines_of(stores[0]))
+    roll_up(store, NOON + 3 * DAY)
+    stores[0].write([increment(tally(), sequence=700)])
+    assert take_all(store, lines_of(stores[0])).tallies > 0
+    assert store.tally("e") == stores[0].tally("e")

@@ -7,7 +7,6 @@ earlier one brought, by whatever ways they come.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
 from typing import Any, Final, TypeVar
 
 import attrs
@@ -77,26 +76,20 @@ def _batches(lines: Iterator[KnownLine]) -> Iterator[list[KnownLine]]:
     """
     batch: list[KnownLine] = []
     try:
-        for _, day in groupby(
-            lines, lambda line: line.day if isinstance(line, TallyLine) else None
-        ):
-            for line in day:
-                batch.append(line)
-                if len(batch) >= _AT_ONCE and not isinstance(line, TallyLine):
-                    yield batch
-                    batch = []
-            if len(batch) >= _AT_ONCE:
+        for line in lines:
+            if len(batch) >= _AT_ONCE and (_day(line) is None or _day(line) != _day(batch[-1])):
                 yield batch
                 batch = []
+            batch.append(line)
     except ExportError:
         yield batch
         raise
     yield batch
 
 
-def _together(line: KnownLine) -> object:
-    """Give what is the same for lines that must not be parted."""
-    return line.day if isinstance(line, TallyLine) else id(line)
+def _day(line: KnownLine) -> object:
+    """Give the day that a tally is part of, None for what is no tally."""
+    return line.day if isinstance(line, TallyLine) else None
 
 
 def _take(connection: Connection, batch: Sequence[KnownLine], own: str) -> Taken:
