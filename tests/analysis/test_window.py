@@ -136,7 +136,8 @@ def store(path: Path) -> Iterator[Store]:
 
 def within(store: Store, since: Any = None, release: str | None = None) -> Between:
     """Ask how many members of the one group belong to a window."""
-    window = open_window(store, "prices", store.groups("prices"), since, release)
+    counted, groups = store.tally("prices", since, release), store.groups("prices")
+    window = open_window(store, "prices", counted, groups, since, release)
     return window.members["f00d"]
 
 
@@ -182,5 +183,5 @@ def test_a_window_begins_with_its_minute(store: Store) -> None:
     write(store, NOON + 30 * HOUR / 3600, 6)
     assert within(store, NOON + 50 * HOUR / 3600) == Between(6, 6)
     assert within(store, NOON + HOUR) == Between(0, 0)
-    window = open_window(store, "prices", [], NOON - 2 * DAY, None)
+    window = open_window(store, "prices", tally(0, {}), [], NOON - 2 * DAY, None)
     assert (window.since, window.age) == (NOON - 2 * DAY, DAY)

@@ -196,7 +196,7 @@ def read(
         ConfigurationError: what the policy accepts begins several groups.
     """
     tally, groups = store.tally(experiment, since, release), store.groups(experiment)
-    window = open_window(store, experiment, groups, since, release)
+    window = open_window(store, experiment, tally, groups, since, release)
     names: Sequence[str | None] = only or candidates(tally) or [None]
     return [judge(experiment, name, tally, groups, policy, window) for name in names]
 

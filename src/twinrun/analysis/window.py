@@ -39,13 +39,14 @@ class Window:
 def open_window(
     store: Store,
     experiment: str,
+    tally: Tally,
     groups: Sequence[GroupRecord],
     since: datetime.datetime | None,
     release: str | None,
 ) -> Window:
-    """Find out of each group how many of its members the tallies of a window count.
+    """Find out of each group how many of its members a window's tally counts.
 
-    What is older than the first of these tallies is not among them: it came before the moment that
+    What is older than the first minute of it is not among them: it came before the moment that
     is asked about, or was purged.
     """
     span = store.span(experiment, since)
@@ -53,7 +54,7 @@ def open_window(
     if span is None or chosen is None:
         nobody = {group.fingerprint: Between() for group in groups}
         return Window(since=since, release=release, members=nobody)
-    others = _others(store, experiment, since, release)
+    others = _others(store, experiment, tally, since, release)
     start = _start(span[0], since)
 
     def within(group: GroupRecord) -> Between:
@@ -77,12 +78,19 @@ def _start(first: datetime.datetime, since: datetime.datetime | None) -> datetim
 
 
 def _others(
-    store: Store, experiment: str, since: datetime.datetime | None, release: str | None
+    store: Store,
+    experiment: str,
+    tally: Tally,
+    since: datetime.datetime | None,
+    release: str | None,
 ) -> Callable[[GroupRecord], int]:
-    """Make what counts the outcomes, as those of a group, that other releases had meanwhile."""
+    """Make what counts the outcomes, as those of a group, that other releases had meanwhile.
+
+    That is all there is now but the tally, which was read before: what comes in between is theirs.
+    """
     if release is None:
         return lambda group: 0
-    rest: Tally = store.tally(experiment, since) - store.tally(experiment, since, release)
+    rest = store.tally(experiment, since) - tally
     counts = {name: {str(o): n for o, n in each.items()} for name, each in rest.outcomes.items()}
     return lambda group: counts.get(group.candidate, {}).get(group.outcome, 0)
 
